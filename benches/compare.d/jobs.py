@@ -1,0 +1,218 @@
+"""Runs each job with each program in turn, measures the child process and checks what it made."""
+
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable
+
+
+class Failure(Exception):
+    """A program ended with an error, so there is nothing to compare."""
+
+
+@dataclass
+class Tool:
+    name: str
+    path: Path
+
+    def make(self, store, index, file):
+        if self.name == "casync":
+            return [self.path, "make", f"--store={store}", index, file]
+        return [self.path, "make", "-s", store, index, file]
+
+    def extract(self, store, index, out):
+        if self.name == "casync":
+            # No seeds: chunks must come out of the store and nowhere else.
+            return [self.path, "extract", "--seed-output=no", f"--store={store}", index, out]
+        return [self.path, "extract", "-s", store, index, out]
+
+    def verify(self, index, file):
+        return [self.path, "verify-index", index, file]
+
+    def version(self):
+        run = subprocess.run([self.path, "--version"], capture_output=True, text=True, check=False)
+        return run.stdout.splitlines()[0] if run.returncode == 0 and run.stdout else f"{self.name}, version not stated"
+
+
+class Lane:
+    """One program's own directory: `full` keeps the first version's chunks, `store` is made anew for each run."""
+
+    def __init__(self, tool, directory):
+        self.tool = tool
+        self.full = directory / "full"
+        self.index = directory / "one.caibx"
+        self.store = directory / "store"
+        self.new = directory / "new.caibx"
+        self.update = directory / "two.caibx"
+        self.out = directory / "out"
+
+    def renew(self, store_from=None):
+        for path in (self.new, self.update, self.out):
+            path.unlink(missing_ok=True)
+        shutil.rmtree(self.store, ignore_errors=True)
+        if store_from:
+            shutil.copytree(store_from, self.store, copy_function=shutil.copy)
+        else:
+            self.store.mkdir()
+
+
+@dataclass
+class Job:
+    title: str
+    command: Callable
+    # The file made and the file it must equal, given the lane.
+    outcome: Callable = lambda lane: None
+    holds_first: bool = False
+    # casync has no verify-index.
+    without: tuple = ()
+    one_core: bool = False
+
+
+@dataclass
+class Sample:
+    wall: float
+    cpu: float
+    peak: int
+
+
+@dataclass
+class Results:
+    """The samples by job title and program name, in rounds; sizes are (bytes, chunks) of the chunk files."""
+
+    samples: dict = field(default_factory=dict)
+    stores: dict = field(default_factory=dict)
+    added: dict = field(default_factory=dict)
+    wrong: list = field(default_factory=list)
+    input_bytes: int = 0
+    index_bytes: int = 0
+    floor: int = 0
+
+    def wall(self, title, name):
+        return statistics.median(sample.wall for sample in self.samples[title][name])
+
+    def ratio(self, title, peer):
+        """Returns how many times as fast cairn is as the peer: the median over rounds, each a ratio of neighbours."""
+        pairs = zip(self.samples[title]["cairn"], self.samples[title][peer])
+        return statistics.median(theirs.wall / ours.wall for ours, theirs in pairs)
+
+    def measured(self, title, name):
+        return name in self.samples.get(title, {})
+
+
+EMPTY, PRESENT, UPDATE = "make, empty store", "make, all chunks present", "make, update to the next version"
+EXTRACT, VERIFY = "extract to a new file", "verify-index"
+MAIN = (EMPTY, PRESENT, UPDATE, EXTRACT, VERIFY)
+
+
+def plan(one, two):
+    """Lists the jobs on the two versions: each on all cores, then the heavy ones once more on a single core."""
+    first = [
+        Job(EMPTY, lambda l: l.tool.make(l.store, l.new, one), lambda l: (l.new, l.index)),
+        Job(PRESENT, lambda l: l.tool.make(l.full, l.new, one), lambda l: (l.new, l.index)),
+        Job(EXTRACT, lambda l: l.tool.extract(l.full, l.index, l.out), lambda l: (l.out, one)),
+        Job(VERIFY, lambda l: l.tool.verify(l.index, one), without=("casync",)),
+    ]
+    update = Job(UPDATE, lambda l: l.tool.make(l.store, l.update, two), holds_first=True)
+    single = [Job(f"{j.title}, one core", j.command, j.outcome, without=j.without, one_core=True) for j in first]
+    return [*first[:2], update, *first[2:], *single]
+
+
+def compare(tools, tars, work, rounds):
+    one, two = (Path(shutil.copy(tar, work)) for tar in tars)
+    (work / "home").mkdir()
+    results = Results(input_bytes=one.stat().st_size, floor=run(["true"], work).peak)
+    lanes = [Lane(tool, work / tool.name) for tool in tools]
+    for lane in lanes:
+        lane.full.mkdir(parents=True)
+        run(lane.tool.make(lane.full, lane.index, one), work)
+        results.stores[lane.tool.name] = store_size(lane.full)
+    results.index_bytes = lanes[0].index.stat().st_size
+    check_same_index(lanes, "index", results)
+    check_stores_readable(lanes, one, work, results)
+    for job in plan(one, two):
+        measure(job, lanes, work, rounds, results)
+        if job.title == UPDATE:
+            check_same_index(lanes, "update", results)
+    return results
+
+
+def measure(job, lanes, work, rounds, results):
+    """Runs the job in every lane, round by round, so that a slow minute of the machine hits all programs alike."""
+    lanes = [lane for lane in lanes if lane.tool.name not in job.without]
+    taken = results.samples[job.title] = {lane.tool.name: [] for lane in lanes}
+    for number in range(rounds + 1):
+        for lane in lanes:
+            print(f"\r\x1b[K{job.title}: {number}/{rounds} {lane.tool.name}", end="", file=sys.stderr)
+            lane.renew(lane.full if job.holds_first else None)
+            prefix = ["taskset", "-c", str(min(os.sched_getaffinity(0)))] if job.one_core else []
+            sample = run([*prefix, *job.command(lane)], work)
+            # The first round warms caches and is not counted.
+            if number > 0:
+                taken[lane.tool.name].append(sample)
+            outcome = job.outcome(lane)
+            if outcome and not same(*outcome):
+                results.wrong.append(f"{lane.tool.name}: {job.title}: the result differs from what it should be")
+            if job.holds_first:
+                results.added[lane.tool.name] = [a - b for a, b in zip(store_size(lane.store), store_size(lane.full))]
+    print("\r\x1b[K", end="", file=sys.stderr)
+
+
+def run(command, work):
+    """Runs a program to its end and returns what it used; its own error text goes into the failure."""
+    errors = work / "stderr"
+    # A bare environment and home: no program finds a configuration or a cache left by an earlier run.
+    environment = {"PATH": os.environ["PATH"], "HOME": str(work / "home"), "LANG": "C"}
+    actions = [(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+               (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
+               (os.POSIX_SPAWN_OPEN, 2, str(errors), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)]
+    start = time.perf_counter()
+    child = os.posix_spawnp(command[0], [str(word) for word in command], environment, file_actions=actions)
+    try:
+        _, status, usage = os.wait4(child, 0)
+    except BaseException:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        raise
+    wall = time.perf_counter() - start
+    if status != 0:
+        words = " ".join(map(str, command))
+        raise Failure(f"`{words}` failed ({os.waitstatus_to_exitcode(status)}):\n{errors.read_text()[-2000:]}")
+    return Sample(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+
+
+def same(left, right):
+    return subprocess.run(["cmp", "-s", left, right], check=False).returncode == 0
+
+
+def store_size(store):
+    sizes = [path.stat().st_size for path in store.rglob("*.cacnk")]
+    return sum(sizes), len(sizes)
+
+
+def check_same_index(lanes, name, results):
+    """Every program must cut the same chunks and write the same bytes as cairn."""
+    ours = getattr(lanes[0], name)
+    for lane in lanes[1:]:
+        if not same(ours, getattr(lane, name)):
+            results.wrong.append(f"cairn's and {lane.tool.name}'s {ours.name} differ")
+
+
+def check_stores_readable(lanes, file, work, results):
+    """Each program must read each other's store; not timed."""
+    for reader in lanes:
+        for writer in lanes:
+            reader.renew()
+            run(reader.tool.extract(writer.full, writer.index, reader.out), work)
+            if not same(reader.out, file):
+                results.wrong.append(f"{reader.tool.name} reads something else out of {writer.tool.name}'s store")
+        reader.renew()
+
+
+def filesystem(path):
+    return subprocess.run(["stat", "-f", "-c", "%T", path], capture_output=True, text=True, check=True).stdout.strip()

@@ -1,0 +1,172 @@
+//! The two states of a chunk, kept apart by type.
+//!
+//! ```text
+//!  bytes of a store          plain bytes, id checked
+//!  CodedChunk  --open-->     Chunk
+//!              <--encode--
+//! ```
+//! A [`CodedChunk`] only claims its id. A [`Chunk`] can be made in three ways, all of which hash:
+//! so a byte that was not verified cannot reach an output.
+
+use std::borrow::Cow;
+
+use crate::coding::Decoder;
+use crate::{ChunkId, Coding, Digest, Error, Result};
+
+/// Plain bytes whose id is known to match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk<'a> {
+    id: ChunkId,
+    data: Cow<'a, [u8]>,
+}
+
+impl<'a> Chunk<'a> {
+    /// Names plain bytes by hashing them.
+    pub fn name(digest: Digest, data: impl Into<Cow<'a, [u8]>>) -> Self {
+        let data = data.into();
+        Self {
+            id: digest.hash(&data),
+            data,
+        }
+    }
+
+    /// Names many pieces of plain bytes at once, which is several times faster than one by one.
+    pub fn name_many(digest: Digest, pieces: &[&'a [u8]]) -> Vec<Self> {
+        let ids = digest.hash_many(pieces);
+        let chunks = ids.into_iter().zip(pieces);
+        chunks
+            .map(|(id, &data)| Self {
+                id,
+                data: Cow::Borrowed(data),
+            })
+            .collect()
+    }
+
+    /// Checks that plain bytes have the id they claim.
+    pub fn verify(digest: Digest, id: ChunkId, data: impl Into<Cow<'a, [u8]>>) -> Result<Self> {
+        Self::name(digest, data).expect_id(id)
+    }
+
+    /// Checks many pieces of plain bytes against the ids they claim, in order, at once.
+    pub fn verify_many(digest: Digest, claims: &[(ChunkId, &'a [u8])]) -> Vec<Result<Self>> {
+        let pieces: Vec<&[u8]> = claims.iter().map(|&(_, data)| data).collect();
+        let named = Self::name_many(digest, &pieces).into_iter();
+        named
+            .zip(claims)
+            .map(|(chunk, &(id, _))| chunk.expect_id(id))
+            .collect()
+    }
+
+    /// The digest of the bytes.
+    pub fn id(&self) -> ChunkId {
+        self.id
+    }
+
+    /// The plain bytes.
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    fn expect_id(self, id: ChunkId) -> Result<Self> {
+        if self.id == id {
+            Ok(self)
+        } else {
+            Err(Error::WrongId {
+                id,
+                actual: self.id,
+            })
+        }
+    }
+}
+
+/// The bytes of a chunk as a store keeps them. The id is only claimed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CodedChunk {
+    id: ChunkId,
+    coding: Coding,
+    bytes: Vec<u8>,
+}
+
+impl CodedChunk {
+    /// Bytes that claim to be the chunk `id` in the given coding.
+    pub fn new(id: ChunkId, coding: Coding, bytes: Vec<u8>) -> Self {
+        Self { id, coding, bytes }
+    }
+
+    /// Bytes found under a compressed name. Which compression is told by their magic.
+    pub fn from_compressed(id: ChunkId, bytes: Vec<u8>) -> Result<Self> {
+        let coding = Coding::of_magic(&bytes).ok_or_else(|| Error::BadCoding {
+            id,
+            coding: Coding::Zstd,
+            why: if bytes.is_empty() {
+                "the file is empty".to_owned()
+            } else {
+                "it begins with no known compression's magic".to_owned()
+            },
+        })?;
+        Ok(Self { id, coding, bytes })
+    }
+
+    /// The claimed id.
+    pub fn id(&self) -> ChunkId {
+        self.id
+    }
+
+    /// How the bytes are coded.
+    pub fn coding(&self) -> Coding {
+        self.coding
+    }
+
+    /// The coded bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Decodes the chunk and checks its id. `limit` bounds the plain size in bytes: no more is ever
+    /// unpacked, whatever the coded bytes say.
+    pub fn open(
+        &self,
+        digest: Digest,
+        decoder: &mut Decoder,
+        limit: usize,
+    ) -> Result<Chunk<'static>> {
+        Chunk::verify(digest, self.id, decoder.decode(self, limit)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coding::Encoder;
+
+    #[test]
+    fn a_wrong_id_never_becomes_a_chunk() {
+        let id = Digest::Sha512_256.hash(b"right");
+        for digest in [Digest::Sha512_256, Digest::Sha256] {
+            assert!(matches!(
+                Chunk::verify(digest, id, b"wrong"),
+                Err(Error::WrongId { .. })
+            ));
+        }
+        let results = Chunk::verify_many(Digest::Sha512_256, &[(id, b"wrong"), (id, b"right")]);
+        assert!(results[0].is_err());
+        assert_eq!(results[1].as_ref().unwrap().data(), b"right");
+    }
+
+    #[test]
+    fn encoded_chunks_open_again() {
+        let chunk = Chunk::name(Digest::Sha512_256, b"some bytes".repeat(100));
+        let mut decoder = Decoder::new();
+        for coding in [Coding::Plain, Coding::Zstd] {
+            let coded = Encoder::new(3).encode(&chunk, coding);
+            assert_eq!(coded.coding(), coding);
+            assert_eq!(
+                coded.open(Digest::Sha512_256, &mut decoder, 1000).unwrap(),
+                chunk
+            );
+            // one byte less than it needs
+            assert!(coded.open(Digest::Sha512_256, &mut decoder, 999).is_err());
+            assert!(coded.open(Digest::Sha256, &mut decoder, 1000).is_err());
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The bytes everybody must agree on: chunk ids, cut points, codings, indexes.
+//!
+//! This crate opens nothing, starts no thread and asks no clock. What it defines is shared with
+//! casync and desync to the bit:
+//!
+//! ```text
+//! id        the name of a chunk: a 32-byte digest of its plain bytes
+//! digest    how ids are computed, one chunk or many at once
+//! chunker   where a blob is cut into chunks
+//! chunk     plain bytes whose id is known; chunk bytes as a store keeps them
+//! coding    plain bytes <-> bytes in a store (zstd, xz, gzip, plain)
+//! names     id <-> path of a chunk in a store
+//! index     the list of ids that makes up a blob, `.caibx` and `.caidx`
+//! flags     the feature word of indexes and archives
+//! ```
+
+pub mod chunk;
+pub mod chunker;
+pub mod coding;
+pub mod digest;
+mod error;
+pub mod flags;
+mod id;
+pub mod index;
+pub mod names;
+pub mod simd;
+mod wire;
+mod zeros;
+
+pub use chunk::{Chunk, CodedChunk};
+pub use chunker::ChunkSizes;
+pub use coding::Coding;
+pub use digest::Digest;
+pub use error::{Error, Result};
+pub use id::ChunkId;
+pub use index::{Index, IndexChunk};
+pub use zeros::is_zero;

@@ -1,0 +1,1 @@
+//! Stored data seen as files: the place for what the kernel's FUSE calls.

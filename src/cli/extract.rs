@@ -1,0 +1,99 @@
+//! `cairn extract`
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use cairn::extract::{ExtractOptions, ExtractStats, extract};
+use cairn_store::{Location, StoreOptions, open};
+use clap::Parser;
+
+use super::Context;
+use super::options::{self, Concurrency, ReadStores};
+
+/// Write the file that an index describes, with chunks from a store
+///
+/// The output appears whole or not at all. A file it replaces keeps its mode and owner. Block
+/// devices are written in place.
+#[derive(Debug, Parser)]
+pub(super) struct Args {
+    /// Index to read, `-` for standard input
+    index: Location,
+
+    /// File or block device to write
+    output: PathBuf,
+
+    #[command(flatten)]
+    stores: ReadStores,
+
+    /// Write into the output itself and keep the chunks it already holds; after an interruption,
+    /// running again goes on from there
+    #[arg(short = 'k', long)]
+    in_place: bool,
+
+    /// Return only when the output is on the disk
+    #[arg(long)]
+    fsync: bool,
+
+    /// Print statistics as JSON to standard output
+    #[arg(long)]
+    print_stats: bool,
+
+    #[command(flatten)]
+    concurrency: Concurrency,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
+    if let Location::Local(index) = &args.index {
+        let same = index
+            .canonicalize()
+            .ok()
+            .zip(args.output.canonicalize().ok());
+        anyhow::ensure!(
+            *index != args.output && same.is_none_or(|(index, output)| index != output),
+            "{}: input and output are the same file",
+            index.display()
+        );
+    }
+    let store = open(&args.stores.store, &StoreOptions::default())?;
+    let index = options::index(&args.index, context.digest)?;
+    let options = ExtractOptions {
+        in_place: args.in_place,
+        flush: args.fsync,
+        workers: args.concurrency.processors(),
+    };
+    let progress = context.progress.with_prefix("Attempt 1: ");
+    let stats = extract(&index, store.as_ref(), &args.output, &options, &progress)?;
+    if args.print_stats {
+        print_stats(&stats)?;
+    }
+    context.progress.say(&format!(
+        "{} bytes: {} chunks from the store, {} in place, {} zero, {} repeated",
+        stats.bytes, stats.fetched, stats.in_place, stats.zero, stats.own
+    ));
+    Ok(())
+}
+
+/// desync's keys, in its order. Its own output counts as a seed there, and so do zeros.
+fn print_stats(stats: &ExtractStats) -> anyhow::Result<()> {
+    let seeds = u64::from(stats.chunks > 0);
+    let stats = super::progress::ordered_json(&[
+        ("chunks-from-seeds", stats.zero),
+        ("chunks-from-store", stats.fetched + stats.own),
+        ("chunks-in-place", stats.in_place),
+        ("bytes-copied-from-seeds", 0),
+        ("bytes-cloned-from-seeds", 0),
+        (
+            "blocksize",
+            if stats.chunks > 0 {
+                stats.block_size
+            } else {
+                0
+            },
+        ),
+        ("bytes-total", stats.bytes),
+        ("chunks-total", stats.chunks),
+        ("seeds", seeds),
+    ]);
+    writeln!(io::stdout(), "{stats}")?;
+    Ok(())
+}

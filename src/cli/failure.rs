@@ -1,0 +1,74 @@
+//! An error as a line of text and an exit code.
+
+use std::fmt::Write as _;
+use std::io;
+use std::process::ExitCode;
+
+use cairn::Error;
+
+/// Prints the error as one line, with a hint where one helps, and returns the exit code: 1, or
+/// 128 and the number of the signal that ended the command.
+#[allow(clippy::print_stderr, reason = "this is where errors reach the user")]
+pub(super) fn report(error: &anyhow::Error, signal: Option<u8>) -> ExitCode {
+    if is_broken_pipe(error) {
+        // The reader of our output has seen enough, as in `cairn list-chunks … | head`.
+        return ExitCode::from(1);
+    }
+    eprintln!("error: {}", one_line(error));
+    if let Some(hint) = hint(error) {
+        eprintln!("hint: {hint}");
+    }
+    match (error.downcast_ref(), signal) {
+        (Some(Error::Interrupted), Some(signal)) => ExitCode::from(128 + signal),
+        _ => ExitCode::from(1),
+    }
+}
+
+/// `what: why: cause`, without saying anything twice.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if line.ends_with(&text) {
+            continue;
+        }
+        if !line.is_empty() {
+            line.push_str(": ");
+        }
+        // Writing to a string does not fail.
+        let _ = write!(line, "{}", text.replace('\n', " "));
+    }
+    line
+}
+
+fn io_error(error: &anyhow::Error) -> Option<&io::Error> {
+    error.chain().find_map(|cause| cause.downcast_ref())
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    io_error(error).is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn hint(error: &anyhow::Error) -> Option<&'static str> {
+    use cairn_formats::Error as Format;
+    use cairn_store::Error as Store;
+    let format = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<Format>());
+    let store = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<Store>());
+    match (format, store) {
+        (Some(Format::WrongId { .. }), _) if error.downcast_ref::<Error>().is_some() => Some(
+            "the chunk is damaged where it came from; make it again from the original, or add \
+                  another store with -s",
+        ),
+        (_, Some(Store::Missing { .. })) => {
+            Some("add the store that has the chunk with -s, or make it again from the original")
+        }
+        _ => match io_error(error).map(io::Error::kind) {
+            Some(io::ErrorKind::StorageFull) => Some("free some space and run the command again"),
+            _ => None,
+        },
+    }
+}

@@ -1,0 +1,25 @@
+//! `cairn list-chunks`
+
+use std::io::{self, BufWriter, Write};
+
+use cairn_store::Location;
+use clap::Parser;
+
+use super::{Context, options};
+
+/// Print the ids of all chunks of an index, in its order
+#[derive(Debug, Parser)]
+pub(super) struct Args {
+    /// Index to read, `-` for standard input
+    index: Location,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
+    let index = options::index(&args.index, context.digest)?;
+    let mut output = BufWriter::new(io::stdout());
+    for chunk in index.chunks() {
+        writeln!(output, "{}", chunk.id)?;
+    }
+    output.flush()?;
+    Ok(())
+}

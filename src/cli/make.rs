@@ -1,0 +1,132 @@
+//! `cairn make`
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use cairn::make::{Input, MakeOptions, MakeStats, make};
+use cairn_formats::ChunkSizes;
+use cairn_formats::chunker::CutRule;
+use cairn_formats::coding::DEFAULT_LEVEL;
+use cairn_store::local::write_index;
+use cairn_store::{Location, WriteStore, open_writable};
+use clap::Parser;
+
+use super::Context;
+use super::options::{Concurrency, WriteOptions};
+
+/// Chunk a file into a store and write its index
+///
+/// The file may be a regular file, a block device, a pipe, or `-` for standard input. Holes of
+/// sparse files are not read. Chunks the store has already are not written again. A missing store
+/// directory is created.
+#[derive(Debug, Parser)]
+pub(super) struct Args {
+    /// Index to write, `-` for standard output
+    index: Location,
+
+    /// File to chunk, `-` for standard input
+    file: PathBuf,
+
+    /// Store to put chunks into; without one only the index is made
+    #[arg(short, long, value_name = "STORE")]
+    store: Option<Location>,
+
+    /// Chunk sizes: min:avg:max in KiB, or in bytes if any has a suffix (16K:64K:256K), or the
+    /// average alone (64K)
+    #[arg(short = 'm', long, value_name = "SIZES", default_value = "16:64:256")]
+    chunk_size: ChunkSizes,
+
+    /// Which cut points: `buzhash` as casync and desync, or `fastcdc`, which is faster but shares no
+    /// chunks with them
+    #[arg(long, value_name = "NAME", default_value = "buzhash")]
+    chunker: CutRule,
+
+    /// Level of zstd compression, 1 (fast) to 19 (small)
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_LEVEL,
+          value_parser = clap::value_parser!(i32).range(1..=19))]
+    level: i32,
+
+    /// Print statistics as JSON to standard error
+    #[arg(long)]
+    print_stats: bool,
+
+    #[command(flatten)]
+    write: WriteOptions,
+
+    #[command(flatten)]
+    concurrency: Concurrency,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
+    let input = Input::open(&args.file)?;
+    let (device, inode, mode) = input.identity()?;
+    if let Location::Local(index) = &args.index {
+        check_place(index, (device, inode))?;
+    }
+    let options = args.write.store_options();
+    let store = args
+        .store
+        .as_ref()
+        .map(|store| open_writable(store, &options))
+        .transpose()?;
+    let options = MakeOptions {
+        rule: args.chunker,
+        sizes: args.chunk_size,
+        digest: context.digest,
+        level: args.level,
+        workers: args.concurrency.processors(),
+    };
+    let store: Option<&dyn WriteStore> = store.as_deref();
+    let (index, stats) = make(input, store, &options, &context.progress)?;
+    // A signal that came after the last chunk still means: no index.
+    cairn::Monitor::check(&context.progress)?;
+    // As casync: whoever may read the blob may read its index.
+    write_index(&args.index, &index, mode & 0o666, args.write.flush())?;
+    if args.print_stats {
+        print_stats(&stats)?;
+    }
+    context.progress.say(&format!(
+        "{} chunks, {} new with {} bytes",
+        stats.chunks, stats.stored, stats.stored_bytes
+    ));
+    Ok(())
+}
+
+/// Refuses early what would fail after all the work: an index in place of the input, of a
+/// directory, or in a directory that is not there.
+fn check_place(index: &Path, input: (u64, u64)) -> anyhow::Result<()> {
+    if let Ok(metadata) = index.metadata() {
+        anyhow::ensure!(
+            (metadata.dev(), metadata.ino()) != input,
+            "{}: input and output are the same file",
+            index.display()
+        );
+        anyhow::ensure!(
+            !metadata.is_dir(),
+            "{}: the index is a directory",
+            index.display()
+        );
+    }
+    let parent = index
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent.filter(|parent| !parent.is_dir()) {
+        anyhow::bail!(
+            "{}: there is no directory {}",
+            index.display(),
+            parent.display()
+        );
+    }
+    Ok(())
+}
+
+/// desync's keys, in its order.
+#[allow(clippy::print_stderr, reason = "this is the output the user asked for")]
+fn print_stats(stats: &MakeStats) -> anyhow::Result<()> {
+    let stats = super::progress::ordered_json(&[
+        ("ChunksAccepted", stats.chunks),
+        ("ChunksProduced", stats.produced),
+    ]);
+    eprintln!("{stats}");
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! Groups of flags that several commands share.
+
+use std::num::NonZeroUsize;
+use std::thread;
+
+use cairn_formats::{Coding, Digest, Index};
+use cairn_store::local::read_index;
+use cairn_store::{Durability, LocalOptions, Location, StoreOptions};
+use clap::Args;
+
+/// How many workers.
+#[derive(Debug, Args)]
+pub(super) struct Concurrency {
+    /// Number of workers; no more than there are processors are used where only they are the limit
+    #[arg(
+        short = 'n',
+        long = "concurrency",
+        value_name = "N",
+        default_value = "10"
+    )]
+    workers: NonZeroUsize,
+}
+
+impl Concurrency {
+    /// Workers for a job that the processors bound: more would only push each other's data out of
+    /// the caches.
+    pub(super) fn processors(&self) -> usize {
+        let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        self.workers.get().min(processors)
+    }
+}
+
+/// Where chunks are read from.
+#[derive(Debug, Args)]
+pub(super) struct ReadStores {
+    /// Store to read chunks from; several are asked in their order
+    #[arg(
+        short,
+        long = "store",
+        value_name = "STORE",
+        required = true,
+        value_delimiter = ','
+    )]
+    pub(super) store: Vec<Location>,
+}
+
+/// How chunks are written.
+#[derive(Debug, Args)]
+pub(super) struct WriteOptions {
+    /// Store chunks as they are instead of compressed
+    #[arg(long)]
+    uncompressed: bool,
+
+    /// What must be on the disk when the command is done: `none` leaves that to the system, `batch`
+    /// flushes all chunks before the index appears, `each` flushes every chunk before it appears
+    #[arg(long, value_name = "WHEN", default_value = "none")]
+    durability: Durability,
+}
+
+impl WriteOptions {
+    pub(super) fn store_options(&self) -> StoreOptions {
+        let coding = if self.uncompressed {
+            Coding::Plain
+        } else {
+            Coding::Zstd
+        };
+        StoreOptions {
+            local: LocalOptions {
+                coding,
+                durability: self.durability,
+            },
+        }
+    }
+
+    /// Whether the index, too, must be on the disk.
+    pub(super) fn flush(&self) -> bool {
+        self.durability != Durability::None
+    }
+}
+
+/// Reads an index whose ids must be made with the digest the user said.
+pub(super) fn index(location: &Location, digest: Digest) -> anyhow::Result<Index> {
+    let index = read_index(location)?;
+    if index.digest() != digest {
+        let uses = index.digest();
+        anyhow::bail!("{location}: the index uses {uses}; say so with --digest {uses}");
+    }
+    Ok(index)
+}

@@ -1,0 +1,214 @@
+//! Where an output is written.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use cairn_formats::Chunk;
+use cairn_store::local::NewFile;
+use rustix::fs::{FallocateFlags, copy_file_range, fallocate};
+use rustix::io::pwritev;
+
+use crate::check::len_of;
+use crate::{Error, Result};
+
+/// Bytes copied at once where the kernel does not copy by itself.
+const COPY_BUFFER: usize = 256 << 10;
+
+/// An output under construction.
+pub(super) struct Target {
+    path: PathBuf,
+    place: Place,
+    /// It held nothing when it was opened, so what is not written stays zero.
+    blank: bool,
+}
+
+enum Place {
+    /// A new file, which takes its name at the end.
+    New(NewFile),
+    /// The output itself.
+    InPlace(File),
+}
+
+impl Target {
+    /// Opens the output for a blob of `len` bytes.
+    pub(super) fn open(path: &Path, len: u64, in_place: bool) -> Result<Self> {
+        if path == Path::new("-") {
+            let why =
+                "an output is written at many places at once, which standard output cannot be";
+            return Err(Error::file(path, why));
+        }
+        let existing = path.metadata().ok();
+        let kind = existing.as_ref().map(|metadata| metadata.file_type());
+        if kind.is_some_and(|kind| kind.is_dir()) {
+            return Err(Error::file(
+                path,
+                "the output is a directory; name a file in it",
+            ));
+        }
+        if kind.is_some_and(|kind| !kind.is_file() && !kind.is_block_device()) {
+            return Err(Error::file(
+                path,
+                "the output is neither a file nor a block device",
+            ));
+        }
+        let is_device = kind.is_some_and(|kind| kind.is_block_device());
+        // A device node must not be replaced by a file of its name.
+        if in_place || is_device {
+            Self::in_place(path, len, is_device)
+        } else {
+            Self::new(path, len)
+        }
+    }
+
+    fn new(path: &Path, len: u64) -> Result<Self> {
+        let new = NewFile::create(path, 0o666).map_err(Error::io("create", path))?;
+        new.file().set_len(len).map_err(Error::io("size", path))?;
+        Ok(Self {
+            path: path.to_owned(),
+            place: Place::New(new),
+            blank: true,
+        })
+    }
+
+    fn in_place(path: &Path, len: u64, is_device: bool) -> Result<Self> {
+        let mut options = OpenOptions::new();
+        options
+            .read(true)
+            .write(true)
+            .create(!is_device)
+            .truncate(false);
+        let file = options.open(path).map_err(Error::io("open", path))?;
+        let had = len_of(&file).map_err(Error::io("measure", path))?;
+        if !is_device {
+            file.set_len(len).map_err(Error::io("size", path))?;
+        } else if had < len {
+            let why = format!("the device has {had} bytes, the blob needs {len}");
+            return Err(Error::file(path, why));
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            place: Place::InPlace(file),
+            blank: had == 0,
+        })
+    }
+
+    pub(super) fn file(&self) -> &File {
+        match &self.place {
+            Place::New(new) => new.file(),
+            Place::InPlace(file) => file,
+        }
+    }
+
+    pub(super) fn is_blank(&self) -> bool {
+        self.blank
+    }
+
+    /// What the file system says it likes to be written by, in bytes.
+    pub(super) fn block_size(&self) -> Result<u64> {
+        let metadata = self
+            .file()
+            .metadata()
+            .map_err(Error::io("read", &self.path))?;
+        Ok(metadata.blksize())
+    }
+
+    /// Writes consecutive chunks, which by their type are verified.
+    pub(super) fn write(&self, at: u64, chunks: &[Chunk<'_>]) -> Result<()> {
+        let mut slices: Vec<IoSlice<'_>> = chunks
+            .iter()
+            .map(|chunk| IoSlice::new(chunk.data()))
+            .collect();
+        let mut slices = &mut slices[..];
+        let mut at = at;
+        while !slices.is_empty() {
+            // The kernel takes at most 1024 slices at once.
+            let some = &slices[..slices.len().min(1024)];
+            match pwritev(self.file(), some, at) {
+                Ok(0) => return Err(self.failed("write")(io::ErrorKind::WriteZero.into())),
+                Ok(written) => {
+                    at += written as u64;
+                    IoSlice::advance_slices(&mut slices, written);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(self.failed("write")(e.into())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a range read as zeros, by a hole where the file system has them.
+    pub(super) fn zero(&self, range: Range<u64>) -> Result<()> {
+        if self.blank {
+            return Ok(());
+        }
+        let len = range.end - range.start;
+        let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        if fallocate(self.file(), hole, range.start, len).is_ok() {
+            return Ok(());
+        }
+        let zeros = [0; COPY_BUFFER];
+        let mut at = range.start;
+        while at < range.end {
+            let some = (range.end - at).min(COPY_BUFFER as u64);
+            self.file()
+                .write_all_at(&zeros[..some as usize], at)
+                .map_err(self.failed("write"))?;
+            at += some;
+        }
+        Ok(())
+    }
+
+    /// Copies verified bytes from another place of the output.
+    pub(super) fn copy(&self, from: u64, to: Range<u64>) -> Result<()> {
+        let (mut from, mut at) = (from, to.start);
+        while at < to.end {
+            // Source and destination must not overlap in one call.
+            let apart = at.abs_diff(from).min(to.end - at);
+            let some = usize::try_from(apart).unwrap_or(usize::MAX);
+            let (mut source, mut destination) = (from, at);
+            let copied = copy_file_range(
+                self.file(),
+                Some(&mut source),
+                self.file(),
+                Some(&mut destination),
+                some,
+            );
+            let copied = match copied {
+                Ok(copied) if copied > 0 => copied as u64,
+                // Devices and some file systems leave it to us.
+                _ => self.copy_some(from, at, some)?,
+            };
+            from += copied;
+            at += copied;
+        }
+        Ok(())
+    }
+
+    fn copy_some(&self, from: u64, to: u64, len: usize) -> Result<u64> {
+        let mut buffer = vec![0; len.min(COPY_BUFFER)];
+        self.file()
+            .read_exact_at(&mut buffer, from)
+            .map_err(self.failed("read"))?;
+        self.file()
+            .write_all_at(&buffer, to)
+            .map_err(self.failed("write"))?;
+        Ok(buffer.len() as u64)
+    }
+
+    /// Puts the output in its place. With `flush` it has reached the disk before this returns.
+    pub(super) fn finish(self, flush: bool) -> Result<()> {
+        let finished = match self.place {
+            Place::New(new) => new.commit(flush),
+            Place::InPlace(file) if flush => file.sync_all(),
+            Place::InPlace(_) => Ok(()),
+        };
+        finished.map_err(Error::io("finish", &self.path))
+    }
+
+    fn failed(&self, doing: &'static str) -> impl FnOnce(io::Error) -> Error {
+        Error::io(doing, &self.path)
+    }
+}

@@ -1,0 +1,21 @@
+//! cairn stores, moves and mounts big data by content, compatible with casync and desync.
+//!
+//! ```text
+//! make      file -> chunks in a store, and their index
+//! extract   index + store -> file
+//! check     index + file -> do they match?
+//! flow      workers, the only place jobs start threads
+//! monitor   how jobs say what they are doing
+//! ```
+//! The formats are in `cairn-formats`, the places in `cairn-store`. A job here is a function of
+//! plain values and stores; it prints nothing and keeps no global state.
+
+pub mod check;
+mod error;
+pub mod extract;
+pub mod flow;
+pub mod make;
+pub mod monitor;
+
+pub use error::{Error, Result};
+pub use monitor::{Monitor, Silent, Unit};

@@ -1,0 +1,281 @@
+//! A blob into a store: its chunks, and the index that lists them.
+//!
+//! ```text
+//! input -(windows, read once)-> window -(cut xN)-> guesses -(stitch in order)-> pieces
+//!       -(hash in batches; has? else encode, put, xN)-> (id, length) -(gather in order)-> index
+//! ```
+//! Each worker takes a window through all of this, so its bytes stay in the cache of one core
+//! between cutting and hashing. The workers meet at two gates: the stitcher, which they pass in the
+//! order of the windows, and the gathering of ids.
+
+mod input;
+mod seen;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cairn_formats::chunker::{CutRule, Cutter, Piece, Stitcher};
+use cairn_formats::coding::{DEFAULT_LEVEL, Encoder};
+use cairn_formats::{Chunk, ChunkId, ChunkSizes, Digest, Index, is_zero};
+use cairn_store::WriteStore;
+
+pub use self::input::Input;
+use self::input::{Stretch, Windows};
+use self::seen::Seen;
+use crate::flow::{Gather, Stop, Turns, crew, lock};
+use crate::{Monitor, Result, Unit};
+
+/// How a blob is cut and stored.
+#[derive(Clone, Debug)]
+pub struct MakeOptions {
+    /// Which family of cut points.
+    pub rule: CutRule,
+    /// How long chunks may be.
+    pub sizes: ChunkSizes,
+    /// What ids are made with.
+    pub digest: Digest,
+    /// The zstd level for stores that keep compressed chunks.
+    pub level: i32,
+    /// How many threads work, at least 1.
+    pub workers: usize,
+}
+
+impl Default for MakeOptions {
+    fn default() -> Self {
+        Self {
+            rule: CutRule::default(),
+            sizes: ChunkSizes::default(),
+            digest: Digest::default(),
+            level: DEFAULT_LEVEL,
+            workers: 1,
+        }
+    }
+}
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MakeStats {
+    /// Chunks in the index.
+    pub chunks: u64,
+    /// Cuts made, those included that the stitcher did not need.
+    pub produced: u64,
+    /// Distinct chunks that were not in the store yet.
+    pub stored: u64,
+    /// Plain bytes in these.
+    pub stored_bytes: u64,
+}
+
+/// Cuts a blob, puts the chunks the store does not have yet, and returns the index.
+///
+/// Without a store only the index is made. When this returns, all chunks are in the store, as
+/// durable as it was asked to make them; on an error some may be, which harms nobody.
+pub fn make(
+    input: Input,
+    store: Option<&dyn WriteStore>,
+    options: &MakeOptions,
+    monitor: &dyn Monitor,
+) -> Result<(Index, MakeStats)> {
+    let mut index = Index::of_blob(options.digest, options.sizes);
+    let stats = chunks(input, store, options, monitor, &mut |run| {
+        for _ in 0..run.count {
+            index.push(run.id, run.len);
+        }
+        Ok(())
+    })?;
+    Ok((index, stats))
+}
+
+/// A chunk that occurs so many times in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The chunk.
+    pub id: ChunkId,
+    /// Its length in bytes.
+    pub len: usize,
+    /// How often; more than once only for zeros.
+    pub count: u64,
+}
+
+/// As [`make`], but hands the chunks to `sink` in the order of the blob as they become known.
+pub fn chunks(
+    input: Input,
+    store: Option<&dyn WriteStore>,
+    options: &MakeOptions,
+    monitor: &dyn Monitor,
+    sink: &mut (dyn FnMut(Run) -> Result<()> + Send),
+) -> Result<MakeStats> {
+    let cutter = Cutter::new(options.rule, options.sizes)?;
+    monitor.start("Chunking", Unit::Bytes, input.size());
+    let stop = Stop::default();
+    let job = Job {
+        cutter: &cutter,
+        options,
+        store,
+        monitor,
+        zeros: Chunk::name(options.digest, vec![0; cutter.zero_run()]),
+        windows: Windows::new(input, &cutter, options.workers),
+        stitcher: Turns::new(&stop, Stitcher::new(&cutter)),
+        seen: Mutex::default(),
+        counts: Counts::default(),
+    };
+    let gather = Gather::new(|runs: Vec<Run>| {
+        runs.into_iter().try_for_each(|run| {
+            job.counts.chunks.fetch_add(run.count, Ordering::Relaxed);
+            sink(run)
+        })
+    });
+    let outcome = crew(options.workers, &stop, || job.work(&gather));
+    monitor.finish();
+    outcome?;
+    if let Some(store) = store {
+        // Most chunks were stored while others were cut; what remains is to wait for the disk.
+        monitor.start("Storing", Unit::Chunks, Some(job.counts.stats().chunks));
+        let synced = store.sync();
+        monitor.advance(job.counts.stats().chunks);
+        monitor.finish();
+        synced?;
+    }
+    Ok(job.counts.stats())
+}
+
+/// What the workers share.
+struct Job<'a> {
+    cutter: &'a Cutter,
+    options: &'a MakeOptions,
+    store: Option<&'a dyn WriteStore>,
+    monitor: &'a dyn Monitor,
+    /// The chunk cut out of endless zeros. It need not be hashed each time.
+    zeros: Chunk<'static>,
+    windows: Windows<'a>,
+    stitcher: Turns<'a, Stitcher<'a>>,
+    seen: Mutex<Seen>,
+    counts: Counts,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    chunks: AtomicU64,
+    produced: AtomicU64,
+    stored: AtomicU64,
+    stored_bytes: AtomicU64,
+}
+
+impl Job<'_> {
+    /// What each worker does: one window after the other, through all steps.
+    fn work<F>(&self, gather: &Gather<Vec<Run>, F>) -> Result<()>
+    where
+        F: FnMut(Vec<Run>) -> Result<()>,
+    {
+        let mut buffer = Vec::new();
+        let mut encoder = Encoder::new(self.options.level);
+        while let Some((number, stretch)) = self.windows.next(&mut buffer, self.monitor)? {
+            let Some(pieces) = self.cut(number, &stretch, &buffer) else {
+                // Another worker has failed; the error is its to report.
+                return Ok(());
+            };
+            let (runs, chunks) = self.name(&pieces, &buffer);
+            if let Some(store) = self.store {
+                self.store_missing(store, &chunks, &mut encoder)?;
+            }
+            self.monitor.advance(stretch.len());
+            gather.put(number, runs)?;
+        }
+        Ok(())
+    }
+
+    fn cut(&self, number: u64, stretch: &Stretch, buffer: &[u8]) -> Option<Vec<Piece>> {
+        match *stretch {
+            Stretch::Data(len) => {
+                let window = &buffer[..len];
+                let guesses = self.cutter.cut_window(window);
+                self.counts
+                    .produced
+                    .fetch_add(guesses.len() as u64, Ordering::Relaxed);
+                self.stitcher
+                    .take(number, |stitcher| stitcher.window(window, &guesses))
+            }
+            Stretch::Hole(len) => self.stitcher.take(number, |stitcher| stitcher.hole(len)),
+            Stretch::End => self
+                .stitcher
+                .take(number, |stitcher| stitcher.end().into_iter().collect()),
+        }
+    }
+
+    /// Names all pieces of a window at once. Returns them in order, and the distinct ones to store.
+    fn name<'b>(&'b self, pieces: &'b [Piece], buffer: &'b [u8]) -> (Vec<Run>, Vec<Chunk<'b>>) {
+        let is_zeros = |bytes: &[u8]| bytes.len() == self.zeros.data().len() && is_zero(bytes);
+        let bytes_of = |piece: &'b Piece| match piece {
+            Piece::Joined(bytes) => Some(&bytes[..]),
+            Piece::Within(range) => Some(&buffer[range.clone()]),
+            Piece::Zeros { .. } => None,
+        };
+        // Zeros that had to be read need not be hashed either.
+        let bytes: Vec<Option<&[u8]>> = pieces
+            .iter()
+            .map(|piece| bytes_of(piece).filter(|bytes| !is_zeros(bytes)))
+            .collect();
+        let to_hash: Vec<&[u8]> = bytes.iter().copied().flatten().collect();
+        let mut chunks = Chunk::name_many(self.options.digest, &to_hash);
+        let mut named = chunks.iter();
+        let runs = pieces.iter().zip(&bytes).map(|(piece, bytes)| {
+            let chunk = match bytes {
+                Some(_) => named.next().expect("every piece with bytes has been named"),
+                None => &self.zeros,
+            };
+            let count = if let Piece::Zeros { count, .. } = *piece {
+                count
+            } else {
+                1
+            };
+            Run {
+                id: chunk.id(),
+                len: chunk.data().len(),
+                count,
+            }
+        });
+        let runs = runs.collect();
+        if bytes.len() > to_hash.len() {
+            chunks.push(self.zeros.clone());
+        }
+        (runs, chunks)
+    }
+
+    fn store_missing(
+        &self,
+        store: &dyn WriteStore,
+        chunks: &[Chunk<'_>],
+        encoder: &mut Encoder,
+    ) -> Result<()> {
+        let fresh: Vec<&Chunk<'_>> = {
+            let mut seen = lock(&self.seen);
+            chunks
+                .iter()
+                .filter(|chunk| seen.insert(chunk.id()))
+                .collect()
+        };
+        let ids: Vec<ChunkId> = fresh.iter().map(|chunk| chunk.id()).collect();
+        let there = store.has_many(&ids)?;
+        for (chunk, _) in fresh.iter().zip(there).filter(|&(_, there)| !there) {
+            self.monitor.check()?;
+            store.put(&encoder.encode(chunk, store.coding()))?;
+            self.counts.stored.fetch_add(1, Ordering::Relaxed);
+            self.counts
+                .stored_bytes
+                .fetch_add(chunk.data().len() as u64, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+impl Counts {
+    fn stats(&self) -> MakeStats {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let chunks = load(&self.chunks);
+        MakeStats {
+            chunks,
+            produced: chunks.max(load(&self.produced)),
+            stored: load(&self.stored),
+            stored_bytes: load(&self.stored_bytes),
+        }
+    }
+}

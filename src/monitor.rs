@@ -1,0 +1,45 @@
+//! How jobs say what they are doing. The library does not print.
+
+use crate::{Error, Result};
+
+/// What a phase counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes of the blob.
+    Bytes,
+    /// Chunks.
+    Chunks,
+}
+
+/// Told by a job what it is doing, and asked whether to go on. Called from many threads.
+pub trait Monitor: Sync {
+    /// A phase begins, with the number of units it will take if that is known. Phases follow each
+    /// other; `name` is a word such as `Chunking`.
+    fn start(&self, _name: &str, _unit: Unit, _total: Option<u64>) {}
+
+    /// So many more units are done.
+    fn advance(&self, _units: u64) {}
+
+    /// The phase has come to its end, be it early.
+    fn finish(&self) {}
+
+    /// Whether the user wants the job to end now.
+    fn is_interrupted(&self) -> bool {
+        false
+    }
+
+    /// For `?`: an error if the user wants the job to end.
+    fn check(&self) -> Result<()> {
+        if self.is_interrupted() {
+            Err(Error::Interrupted)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// A monitor that neither shows nor stops anything.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Monitor for Silent {}

@@ -1,0 +1,5 @@
+//! Stores made of stores.
+
+mod router;
+
+pub use router::Router;

@@ -1,0 +1,107 @@
+//! Several stores, asked in their order.
+
+use cairn_formats::{ChunkId, CodedChunk};
+
+use crate::{Result, Store};
+
+/// Several stores as one: the first that has a chunk answers.
+///
+/// A store that fails does not hide the ones behind it: only when none has the chunk is the first
+/// failure reported.
+pub struct Router {
+    stores: Vec<Box<dyn Store>>,
+}
+
+impl Router {
+    /// The stores in the order in which they are asked.
+    pub fn new(stores: Vec<Box<dyn Store>>) -> Self {
+        Self { stores }
+    }
+
+    /// The first answer that settles the question, else the first failure, else `otherwise`.
+    fn ask<T>(
+        &self,
+        question: impl Fn(&dyn Store) -> Result<Option<T>>,
+        otherwise: T,
+    ) -> Result<T> {
+        let mut failure = None;
+        for store in &self.stores {
+            match question(store.as_ref()) {
+                Ok(Some(answer)) => return Ok(answer),
+                Ok(None) => {}
+                Err(e) => failure = failure.or(Some(e)),
+            }
+        }
+        failure.map_or(Ok(otherwise), Err)
+    }
+}
+
+impl Store for Router {
+    fn get(&self, id: &ChunkId) -> Result<Option<CodedChunk>> {
+        self.ask(|store| Ok(store.get(id)?.map(Some)), None)
+    }
+
+    fn has(&self, id: &ChunkId) -> Result<bool> {
+        self.ask(|store| Ok(store.has(id)?.then_some(true)), false)
+    }
+
+    fn name(&self) -> String {
+        self.stores
+            .iter()
+            .map(|store| store.name())
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_formats::Coding;
+
+    use super::*;
+    use crate::{Error, MemoryStore, WriteStore};
+
+    struct Broken;
+
+    impl Store for Broken {
+        fn get(&self, id: &ChunkId) -> Result<Option<CodedChunk>> {
+            Err(Error::Missing {
+                id: *id,
+                store: "broken".into(),
+            })
+        }
+
+        fn has(&self, id: &ChunkId) -> Result<bool> {
+            self.get(id).map(|_| false)
+        }
+
+        fn name(&self) -> String {
+            "broken".into()
+        }
+    }
+
+    fn coded(byte: u8) -> CodedChunk {
+        CodedChunk::new(ChunkId::from_bytes([byte; 32]), Coding::Plain, vec![byte])
+    }
+
+    #[test]
+    fn the_first_store_with_the_chunk_answers() {
+        let (first, second) = (MemoryStore::default(), MemoryStore::default());
+        second.put(&coded(1)).unwrap();
+        let router = Router::new(vec![Box::new(first), Box::new(second)]);
+        assert_eq!(router.get(&coded(1).id()).unwrap(), Some(coded(1)));
+        assert!(router.has(&coded(1).id()).unwrap());
+        assert_eq!(router.get(&coded(2).id()).unwrap(), None);
+        assert!(!router.has(&coded(2).id()).unwrap());
+    }
+
+    #[test]
+    fn a_failing_store_hides_nothing_but_is_reported() {
+        let good = MemoryStore::default();
+        good.put(&coded(1)).unwrap();
+        let router = Router::new(vec![Box::new(Broken), Box::new(good)]);
+        assert_eq!(router.get(&coded(1).id()).unwrap(), Some(coded(1)));
+        assert!(router.get(&coded(2).id()).is_err());
+        assert!(router.has(&coded(2).id()).is_err());
+    }
+}

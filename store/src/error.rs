@@ -1,0 +1,67 @@
+//! What can go wrong in a store, by what the caller can do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use cairn_formats::ChunkId;
+
+/// The result of asking a store for something.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What can go wrong in a store.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store does not have the chunk: try another one.
+    #[error("chunk {id} is missing from store {store}")]
+    Missing {
+        /// The chunk.
+        id: ChunkId,
+        /// Where it was looked for.
+        store: String,
+    },
+    /// What the store holds is damaged or not what it should be: repair it.
+    #[error("{place}: {source}")]
+    Invalid {
+        /// The store or file.
+        place: String,
+        /// What is wrong with its bytes.
+        source: cairn_formats::Error,
+    },
+    /// The place can not be used as asked: choose another one.
+    #[error("{place}: {why}")]
+    Unsupported {
+        /// The location as given.
+        place: String,
+        /// What it cannot do.
+        why: String,
+    },
+    /// The system refused an operation on a file.
+    #[error("cannot {doing} {}: {source}", .path.display())]
+    Io {
+        /// The operation, as in "cannot …".
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// For `map_err`: what was being done, to which file.
+    pub fn io(doing: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+        move |source| Error::Io {
+            doing,
+            path: path.as_ref().to_owned(),
+            source,
+        }
+    }
+
+    /// For `map_err`: whose bytes are wrong.
+    pub fn invalid(place: impl Into<String>) -> impl FnOnce(cairn_formats::Error) -> Self {
+        move |source| Error::Invalid {
+            place: place.into(),
+            source,
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The places where chunks and indexes live.
+//!
+//! ```text
+//! store      the traits: get, has, put; what absence and errors mean
+//! location   what a user types -> a typed address
+//! open       an address -> a store; the only match over kinds of places
+//! memory     a store in memory
+//! local      a directory of chunk files, and index files
+//! combine    stores made of stores
+//! testing    conformance suite, call recorder, fault injector (feature `testing`)
+//! ```
+//! Everything above this crate speaks to [`Store`]; everything that caches, routes or retries *is*
+//! a store. A store hands out [`CodedChunk`](cairn_formats::CodedChunk)s, whose ids are only
+//! claimed: verifying is the caller's, and the types see to it that nobody forgets.
+
+pub mod combine;
+mod error;
+pub mod local;
+mod location;
+pub mod memory;
+mod open;
+mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use error::{Error, Result};
+pub use local::{Durability, LocalOptions, LocalStore};
+pub use location::Location;
+pub use memory::MemoryStore;
+pub use open::{StoreOptions, open, open_writable};
+pub use store::{PruneStore, Store, WriteStore};

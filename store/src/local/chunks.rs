@@ -1,0 +1,400 @@
+//! A directory of chunk files, laid out as casync and desync do.
+//!
+//! ```text
+//! store/
+//!   4e2a/
+//!     4e2a07…ab.cacnk         compressed chunk; or without suffix, a plain one
+//!     .tmp-cacnk.2768240641   being written; counts as nothing
+//! ```
+//! A chunk is written to a temporary file beside its place and renamed, so it is there whole or not
+//! at all, and writers need no lock among each other. One store writes one coding and reads all.
+
+use std::collections::hash_map::RandomState;
+use std::fs::{self, File, OpenOptions};
+use std::hash::BuildHasher;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use cairn_formats::chunker::LARGEST_CHUNK;
+use cairn_formats::{ChunkId, CodedChunk, Coding, names};
+use rustix::fs::OFlags;
+
+use crate::{Error, PruneStore, Result, Store, WriteStore};
+
+/// How the temporary files of a store begin. desync's `prune` clears them by this name.
+const TEMPORARY_PREFIX: &str = ".tmp-cacnk.";
+
+/// No stored chunk is longer: compression adds at most a little to what does not compress.
+const LARGEST_FILE: u64 = (LARGEST_CHUNK + LARGEST_CHUNK / 8) as u64;
+
+/// When written chunks must have reached the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// When the system likes, as casync and desync do it. A crash of the machine may lose chunks
+    /// that an index lists.
+    #[default]
+    None,
+    /// All of them before the index is written: one flush of the file system at the end.
+    Batch,
+    /// Each before it takes its name.
+    Each,
+}
+
+impl FromStr for Durability {
+    type Err = String;
+
+    fn from_str(name: &str) -> std::result::Result<Self, String> {
+        match name {
+            "none" => Ok(Durability::None),
+            "batch" => Ok(Durability::Batch),
+            "each" => Ok(Durability::Each),
+            _ => Err(format!("invalid durability '{name}' (none, batch or each)")),
+        }
+    }
+}
+
+/// How a local store is kept.
+#[derive(Clone, Debug)]
+pub struct LocalOptions {
+    /// In which coding chunks are written: zstd or plain. Both are read.
+    pub coding: Coding,
+    /// When chunks must have reached the disk.
+    pub durability: Durability,
+}
+
+impl Default for LocalOptions {
+    fn default() -> Self {
+        Self {
+            coding: Coding::Zstd,
+            durability: Durability::None,
+        }
+    }
+}
+
+/// Chunks as files in a directory.
+#[derive(Debug)]
+pub struct LocalStore {
+    root: PathBuf,
+    options: LocalOptions,
+    /// For names of temporary files; starts at random so that writers rarely collide.
+    counter: AtomicU32,
+}
+
+impl LocalStore {
+    /// Opens a directory that must exist.
+    pub fn open(root: &Path, options: LocalOptions) -> Result<Self> {
+        let metadata = fs::metadata(root).map_err(Error::io("open store", root))?;
+        if !metadata.is_dir() {
+            let place = root.display().to_string();
+            return Err(Error::Unsupported {
+                place,
+                why: "the store is not a directory".into(),
+            });
+        }
+        let counter = AtomicU32::new(RandomState::new().hash_one(std::process::id()) as u32);
+        Ok(Self {
+            root: root.to_owned(),
+            options,
+            counter,
+        })
+    }
+
+    /// Opens a directory, or makes it. Its parent must exist: a missing mount point is not filled.
+    pub fn create(root: &Path, options: LocalOptions) -> Result<Self> {
+        match fs::create_dir(root) {
+            Err(e) if e.kind() != ErrorKind::AlreadyExists && !root.is_dir() => {
+                Err(Error::io("create store", root)(e))
+            }
+            _ => Self::open(root, options),
+        }
+    }
+
+    fn path(&self, id: &ChunkId, coding: Coding) -> PathBuf {
+        self.root.join(names::path(id, coding))
+    }
+
+    /// The two names under which a chunk may lie, the likelier first.
+    fn paths(&self, id: &ChunkId) -> [(PathBuf, Coding); 2] {
+        let codings = match self.options.coding {
+            Coding::Plain => [Coding::Plain, Coding::Zstd],
+            Coding::Zstd | Coding::Xz | Coding::Gzip => [Coding::Zstd, Coding::Plain],
+        };
+        codings.map(|coding| (self.path(id, coding), coding))
+    }
+
+    /// Creates the temporary file for a chunk in `directory`, which is made if it is missing.
+    fn create_temporary(&self, directory: &Path) -> Result<(File, PathBuf)> {
+        loop {
+            let number = self.counter.fetch_add(1, Ordering::Relaxed);
+            let path = directory.join(format!("{TEMPORARY_PREFIX}{number}"));
+            match OpenOptions::new().write(true).create_new(true).open(&path) {
+                Ok(file) => return Ok((file, path)),
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+                Err(e) if e.kind() == ErrorKind::NotFound => {
+                    fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
+                }
+                Err(e) => return Err(Error::io("create", &path)(e)),
+            }
+        }
+    }
+
+    fn write_chunk(&self, mut file: File, bytes: &[u8]) -> io::Result<()> {
+        file.write_all(bytes)?;
+        if self.options.durability == Durability::Each {
+            file.sync_data()?;
+        }
+        Ok(())
+    }
+}
+
+impl Store for LocalStore {
+    fn get(&self, id: &ChunkId) -> Result<Option<CodedChunk>> {
+        for (path, coding) in self.paths(id) {
+            let Some(bytes) = read_chunk(&path)? else {
+                continue;
+            };
+            let chunk = match coding {
+                Coding::Plain => Ok(CodedChunk::new(*id, Coding::Plain, bytes)),
+                Coding::Zstd | Coding::Xz | Coding::Gzip => CodedChunk::from_compressed(*id, bytes),
+            };
+            return chunk
+                .map(Some)
+                .map_err(Error::invalid(path.display().to_string()));
+        }
+        Ok(None)
+    }
+
+    fn has(&self, id: &ChunkId) -> Result<bool> {
+        for (path, _) in self.paths(id) {
+            match fs::metadata(&path) {
+                // A crash can leave a name without its bytes; such a chunk must be written again.
+                Ok(metadata) if metadata.is_file() && metadata.len() > 0 => return Ok(true),
+                Ok(_) => {}
+                Err(e) if is_absence(&e) => {}
+                Err(e) => return Err(Error::io("look for", &path)(e)),
+            }
+        }
+        Ok(false)
+    }
+
+    fn name(&self) -> String {
+        self.root.display().to_string()
+    }
+}
+
+impl WriteStore for LocalStore {
+    fn put(&self, chunk: &CodedChunk) -> Result<()> {
+        let path = self.path(&chunk.id(), chunk.coding());
+        let directory = path.parent().unwrap_or(&self.root);
+        let (file, temporary) = self.create_temporary(directory)?;
+        let written = self
+            .write_chunk(file, chunk.bytes())
+            .map_err(Error::io("write chunk", &path))
+            .and_then(|()| {
+                fs::rename(&temporary, &path).map_err(Error::io("rename chunk to", &path))
+            });
+        if written.is_err() {
+            // The first error is the one to report.
+            let _ = fs::remove_file(&temporary);
+        } else if self.options.durability == Durability::Each {
+            sync_directory(directory)?;
+        }
+        written
+    }
+
+    fn coding(&self) -> Coding {
+        self.options.coding
+    }
+
+    fn sync(&self) -> Result<()> {
+        if self.options.durability == Durability::None {
+            return Ok(());
+        }
+        // One flush of the whole file system costs less than one for each of thousands of chunks,
+        // and covers the directories made on the way.
+        let root = File::open(&self.root).map_err(Error::io("open store", &self.root))?;
+        rustix::fs::syncfs(&root).map_err(|e| Error::io("flush store", &self.root)(e.into()))
+    }
+}
+
+impl PruneStore for LocalStore {
+    fn list(&self, each: &mut dyn FnMut(ChunkId) -> Result<()>) -> Result<()> {
+        for directory in read_dir(&self.root)? {
+            let name = directory.file_name();
+            let directory = directory.path();
+            if name.len() != 4 || !directory.is_dir() {
+                continue;
+            }
+            for entry in read_dir(&directory)? {
+                let name = entry.file_name();
+                let Some((id, compressed)) = name.to_str().and_then(names::parse) else {
+                    continue;
+                };
+                let own = compressed == (self.options.coding != Coding::Plain);
+                // A stray in the directory of another prefix is not found by its id either.
+                if own && self.path(&id, self.options.coding).as_path() == entry.path() {
+                    each(id)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&self, id: &ChunkId) -> Result<()> {
+        let path = self.path(id, self.options.coding);
+        match fs::remove_file(&path) {
+            Err(e) if !is_absence(&e) => Err(Error::io("remove chunk", &path)(e)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Reads a chunk file; `None` if there is none.
+fn read_chunk(path: &Path) -> Result<Option<Vec<u8>>> {
+    // casync's caches mark a missing chunk by a link to /dev/null, and a pipe must not block us.
+    let flags = OFlags::NONBLOCK.bits() as i32;
+    let mut file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Ok(file) => file,
+        Err(e) if is_absence(&e) => return Ok(None),
+        Err(e) => return Err(Error::io("open chunk", path)(e)),
+    };
+    let metadata = file.metadata().map_err(Error::io("read chunk", path))?;
+    if !metadata.is_file() {
+        return Ok(None);
+    }
+    if metadata.len() > LARGEST_FILE {
+        let why = format!(
+            "a chunk file of {} bytes is too long for a chunk",
+            metadata.len()
+        );
+        return Err(Error::Unsupported {
+            place: path.display().to_string(),
+            why,
+        });
+    }
+    // One byte more than it has: a read that leaves room has met the end, without asking again.
+    let mut bytes = Vec::with_capacity(metadata.len() as usize + 1);
+    file.read_to_end(&mut bytes)
+        .map_err(Error::io("read chunk", path))?;
+    Ok(Some(bytes))
+}
+
+/// Whether the error says that nothing is there. A store directory may hold a file by a chunk
+/// directory's name.
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+fn read_dir(path: &Path) -> Result<Vec<fs::DirEntry>> {
+    let entries = fs::read_dir(path).and_then(Iterator::collect);
+    entries.map_err(Error::io("list", path))
+}
+
+fn sync_directory(path: &Path) -> Result<()> {
+    File::open(path)
+        .and_then(|directory| directory.sync_all())
+        .map_err(Error::io("flush", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_formats::coding::{DEFAULT_LEVEL, Encoder};
+    use cairn_formats::{Chunk, Digest};
+
+    use super::*;
+
+    fn coded(data: &[u8], coding: Coding) -> CodedChunk {
+        Encoder::new(DEFAULT_LEVEL).encode(&Chunk::name(Digest::default(), data), coding)
+    }
+
+    fn store(directory: &tempfile::TempDir, coding: Coding) -> LocalStore {
+        let options = LocalOptions {
+            coding,
+            durability: Durability::Each,
+        };
+        LocalStore::create(&directory.path().join("store"), options).unwrap()
+    }
+
+    #[test]
+    fn chunks_lie_where_casync_looks_for_them() {
+        let directory = tempfile::tempdir().unwrap();
+        for coding in [Coding::Zstd, Coding::Plain] {
+            let store = store(&directory, coding);
+            let chunk = coded(b"hello", coding);
+            store.put(&chunk).unwrap();
+            let path = store.root.join(names::path(&chunk.id(), coding));
+            assert_eq!(fs::read(&path).unwrap(), chunk.bytes());
+            let siblings = fs::read_dir(path.parent().unwrap()).unwrap();
+            for entry in siblings {
+                assert!(names::parse(entry.unwrap().file_name().to_str().unwrap()).is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn a_store_reads_both_codings() {
+        let directory = tempfile::tempdir().unwrap();
+        let (zstd, plain) = (
+            store(&directory, Coding::Zstd),
+            store(&directory, Coding::Plain),
+        );
+        let chunk = coded(b"plain", Coding::Plain);
+        plain.put(&chunk).unwrap();
+        assert_eq!(zstd.get(&chunk.id()).unwrap(), Some(chunk.clone()));
+        assert!(zstd.has(&chunk.id()).unwrap());
+    }
+
+    #[test]
+    fn an_empty_file_is_no_chunk() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(&directory, Coding::Zstd);
+        let chunk = coded(b"lost in a crash", Coding::Zstd);
+        store.put(&chunk).unwrap();
+        File::create(store.path(&chunk.id(), Coding::Zstd)).unwrap();
+        assert!(!store.has(&chunk.id()).unwrap());
+        assert!(store.get(&chunk.id()).is_err());
+        store.put(&chunk).unwrap();
+        assert_eq!(store.get(&chunk.id()).unwrap(), Some(chunk));
+    }
+
+    #[test]
+    fn strays_and_temporary_files_are_not_listed() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(&directory, Coding::Zstd);
+        let chunk = coded(b"listed", Coding::Zstd);
+        store.put(&chunk).unwrap();
+        fs::create_dir_all(store.root.join("ffff")).unwrap();
+        let misplaced = format!("{}.cacnk", chunk.id());
+        for stray in [
+            "ffff/.tmp-cacnk.1",
+            "ffff/README",
+            "README",
+            &format!("ffff/{misplaced}"),
+        ] {
+            fs::write(store.root.join(stray), "stray").unwrap();
+        }
+        let mut listed = Vec::new();
+        store
+            .list(&mut |id| {
+                listed.push(id);
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(listed, [chunk.id()]);
+    }
+
+    #[test]
+    fn a_mark_for_a_missing_chunk_is_absence() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(&directory, Coding::Zstd);
+        let id = coded(b"marked", Coding::Plain).id();
+        let path = store.path(&id, Coding::Plain);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+        assert_eq!(store.get(&id).unwrap(), None);
+        assert!(!store.has(&id).unwrap());
+    }
+}

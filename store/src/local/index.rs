@@ -1,0 +1,67 @@
+//! Index files, and indexes on standard input and output.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use cairn_formats::Index;
+
+use super::NewFile;
+use crate::{Error, Location, Result};
+
+/// Reads an index from a file or, for `-`, from standard input.
+pub fn read_index(location: &Location) -> Result<Index> {
+    let index = match location {
+        Location::Stdio => Index::read(io::stdin().lock()),
+        Location::Local(path) => {
+            Index::read(File::open(path).map_err(Error::io("open index", path))?)
+        }
+        Location::Remote { .. } => return Err(no_index_there(location)),
+    };
+    index.map_err(|e| match (e, location) {
+        (cairn_formats::Error::Io(source), Location::Local(path)) => {
+            Error::io("read index", path)(source)
+        }
+        (source, _) => Error::invalid(location.to_string())(source),
+    })
+}
+
+/// Writes an index to a file, which appears whole or not at all, or for `-` to standard output.
+/// `mode` is that of a new file, before the umask.
+pub fn write_index(location: &Location, index: &Index, mode: u32, flush: bool) -> Result<()> {
+    match location {
+        Location::Stdio => {
+            let mut output = io::stdout().lock();
+            let written = index.write(&mut output).and_then(|()| output.flush());
+            written.map_err(Error::io("write index to", "standard output"))
+        }
+        Location::Local(path) => {
+            write_file(path, index, mode, flush).map_err(Error::io("write index", path))
+        }
+        Location::Remote { .. } => Err(no_index_there(location)),
+    }
+}
+
+fn write_file(path: &Path, index: &Index, mode: u32, flush: bool) -> io::Result<()> {
+    // A pipe or a device such as /dev/stdout cannot be replaced, only written to.
+    if path
+        .metadata()
+        .is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+    {
+        return index.write(File::options().write(true).open(path)?);
+    }
+    let new = NewFile::create(path, mode)?;
+    let mut output = BufWriter::new(new.file());
+    index.write(&mut output)?;
+    output.flush()?;
+    drop(output);
+    new.commit(flush)
+}
+
+fn no_index_there(location: &Location) -> Error {
+    let why = "indexes are not supported at this kind of location".to_owned();
+    Error::Unsupported {
+        place: location.to_string(),
+        why,
+    }
+}

@@ -1,0 +1,87 @@
+//! A store in memory, for tests and for what is thrown away.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use cairn_formats::{ChunkId, CodedChunk, Coding};
+
+use crate::{PruneStore, Result, Store, WriteStore};
+
+/// Chunks in memory.
+#[derive(Debug)]
+pub struct MemoryStore {
+    coding: Coding,
+    chunks: Mutex<HashMap<ChunkId, CodedChunk>>,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new(Coding::Zstd)
+    }
+}
+
+impl MemoryStore {
+    /// An empty store that wants its chunks in the given coding.
+    pub fn new(coding: Coding) -> Self {
+        Self {
+            coding,
+            chunks: Mutex::default(),
+        }
+    }
+
+    /// How many chunks it holds.
+    pub fn len(&self) -> usize {
+        self.chunks().len()
+    }
+
+    /// Whether it holds no chunk.
+    pub fn is_empty(&self) -> bool {
+        self.chunks().is_empty()
+    }
+
+    /// No operation leaves the map half changed, so a panic elsewhere does not matter.
+    fn chunks(&self) -> MutexGuard<'_, HashMap<ChunkId, CodedChunk>> {
+        self.chunks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for MemoryStore {
+    fn get(&self, id: &ChunkId) -> Result<Option<CodedChunk>> {
+        Ok(self.chunks().get(id).cloned())
+    }
+
+    fn has(&self, id: &ChunkId) -> Result<bool> {
+        Ok(self.chunks().contains_key(id))
+    }
+
+    fn name(&self) -> String {
+        "memory".to_owned()
+    }
+}
+
+impl WriteStore for MemoryStore {
+    fn put(&self, chunk: &CodedChunk) -> Result<()> {
+        self.chunks().insert(chunk.id(), chunk.clone());
+        Ok(())
+    }
+
+    fn coding(&self) -> Coding {
+        self.coding
+    }
+
+    fn sync(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl PruneStore for MemoryStore {
+    fn list(&self, each: &mut dyn FnMut(ChunkId) -> Result<()>) -> Result<()> {
+        let ids: Vec<ChunkId> = self.chunks().keys().copied().collect();
+        ids.into_iter().try_for_each(each)
+    }
+
+    fn remove(&self, id: &ChunkId) -> Result<()> {
+        self.chunks().remove(id);
+        Ok(())
+    }
+}

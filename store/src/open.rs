@@ -1,0 +1,56 @@
+//! From an address to a store: the only match over kinds of places.
+
+use crate::combine::Router;
+use crate::local::{LocalOptions, LocalStore};
+use crate::{Error, Location, Result, Store, WriteStore};
+
+/// How stores are opened.
+#[derive(Clone, Debug, Default)]
+pub struct StoreOptions {
+    /// For stores on this machine.
+    pub local: LocalOptions,
+}
+
+/// Opens one or more stores for reading. Several are asked in their order.
+pub fn open(locations: &[Location], options: &StoreOptions) -> Result<Box<dyn Store>> {
+    let mut stores = locations.iter().map(|location| open_one(location, options));
+    match (stores.next(), locations.len()) {
+        (Some(only), 1) => only,
+        (Some(first), _) => {
+            let stores = std::iter::once(first)
+                .chain(stores)
+                .collect::<Result<Vec<_>>>()?;
+            Ok(Box::new(Router::new(stores)))
+        }
+        (None, _) => Err(Error::Unsupported {
+            place: "store".into(),
+            why: "none given".into(),
+        }),
+    }
+}
+
+/// Opens a store for writing. A missing directory is created.
+pub fn open_writable(location: &Location, options: &StoreOptions) -> Result<Box<dyn WriteStore>> {
+    match location {
+        Location::Local(path) => Ok(Box::new(LocalStore::create(path, options.local.clone())?)),
+        Location::Remote { .. } | Location::Stdio => Err(no_store(location)),
+    }
+}
+
+fn open_one(location: &Location, options: &StoreOptions) -> Result<Box<dyn Store>> {
+    match location {
+        Location::Local(path) => Ok(Box::new(LocalStore::open(path, options.local.clone())?)),
+        Location::Remote { .. } | Location::Stdio => Err(no_store(location)),
+    }
+}
+
+fn no_store(location: &Location) -> Error {
+    let why = match location {
+        Location::Remote { scheme, .. } => format!("{scheme} stores are not supported"),
+        Location::Stdio | Location::Local(_) => "not the location of a store".to_owned(),
+    };
+    Error::Unsupported {
+        place: location.to_string(),
+        why,
+    }
+}

@@ -1,0 +1,88 @@
+//! What a place for chunks can do.
+
+use cairn_formats::{ChunkId, CodedChunk, Coding};
+
+use crate::{Error, Result};
+
+/// A place from which chunks can be read.
+///
+/// Methods block and may be called from many threads at once.
+pub trait Store: Send + Sync {
+    /// The chunk as it is stored, or `None` if it is not here. Absence is never an error.
+    fn get(&self, id: &ChunkId) -> Result<Option<CodedChunk>>;
+
+    /// Whether the chunk is here, without fetching it. Its content is not looked at, but what
+    /// plainly cannot be a chunk, such as an empty file, does not count.
+    fn has(&self, id: &ChunkId) -> Result<bool>;
+
+    /// Whether each of the chunks is here, in the order asked.
+    ///
+    /// A store for which a question costs a round trip answers all at once.
+    fn has_many(&self, ids: &[ChunkId]) -> Result<Vec<bool>> {
+        ids.iter().map(|id| self.has(id)).collect()
+    }
+
+    /// The chunk as it is stored; absence is an error that names it.
+    fn fetch(&self, id: &ChunkId) -> Result<CodedChunk> {
+        self.get(id)?.ok_or_else(|| Error::Missing {
+            id: *id,
+            store: self.name(),
+        })
+    }
+
+    /// The store as the user named it, for messages.
+    fn name(&self) -> String;
+}
+
+/// A store to which chunks can be written.
+pub trait WriteStore: Store {
+    /// Keeps a chunk. It appears whole or not at all, and putting it again changes nothing.
+    fn put(&self, chunk: &CodedChunk) -> Result<()>;
+
+    /// The coding in which this store wants its chunks.
+    fn coding(&self) -> Coding;
+
+    /// Returns once everything put before is as durable as the store was asked to make it.
+    fn sync(&self) -> Result<()>;
+}
+
+/// A store from which chunks can be removed.
+pub trait PruneStore: WriteStore {
+    /// Calls `each` for every chunk here, in no particular order, until it fails.
+    fn list(&self, each: &mut dyn FnMut(ChunkId) -> Result<()>) -> Result<()>;
+
+    /// Removes a chunk. That it was not there is no error.
+    fn remove(&self, id: &ChunkId) -> Result<()>;
+}
+
+impl<S: Store + ?Sized> Store for &S {
+    fn get(&self, id: &ChunkId) -> Result<Option<CodedChunk>> {
+        (**self).get(id)
+    }
+
+    fn has(&self, id: &ChunkId) -> Result<bool> {
+        (**self).has(id)
+    }
+
+    fn has_many(&self, ids: &[ChunkId]) -> Result<Vec<bool>> {
+        (**self).has_many(ids)
+    }
+
+    fn name(&self) -> String {
+        (**self).name()
+    }
+}
+
+impl<S: WriteStore + ?Sized> WriteStore for &S {
+    fn put(&self, chunk: &CodedChunk) -> Result<()> {
+        (**self).put(chunk)
+    }
+
+    fn coding(&self) -> Coding {
+        (**self).coding()
+    }
+
+    fn sync(&self) -> Result<()> {
+        (**self).sync()
+    }
+}

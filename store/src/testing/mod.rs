@@ -1,0 +1,8 @@
+//! What tests of stores and of jobs over stores share.
+
+pub mod conformance;
+mod faulty;
+mod recorder;
+
+pub use faulty::{Fault, Faulty};
+pub use recorder::{Call, Recorder};
