@@ -278,7 +278,7 @@ mod tests {
         let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
             crew(4, &stop, || match next() {
                 Some(0) => panic!("worker 0"),
-                Some(number) => Ok::<(), ()>(turns.take(number, |()| ()).unwrap_or(())),
+                Some(number) => turns.take(number, |()| ()).ok_or(()).or(Ok::<(), ()>(())),
                 None => Ok(()),
             })
         }));

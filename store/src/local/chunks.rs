@@ -275,9 +275,8 @@ fn read_chunk(path: &Path) -> Result<Option<Vec<u8>>> {
             why,
         });
     }
-    // One byte more than it has: a read that leaves room has met the end, without asking again.
-    let mut bytes = Vec::with_capacity(metadata.len() as usize + 1);
-    file.read_to_end(&mut bytes)
+    let mut bytes = vec![0; metadata.len() as usize];
+    file.read_exact(&mut bytes)
         .map_err(Error::io("read chunk", path))?;
     Ok(Some(bytes))
 }
