@@ -1,0 +1,260 @@
+//! An interrupt or a kill at any moment leaves old data whole, and the exit code is honest.
+//!
+//! Each test runs the program many times and ends it at a different moment: the moments are spread
+//! over the time that a whole run takes, so that all phases are hit.
+
+#![allow(clippy::unwrap_used, reason = "what must hold is unwrapped")]
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use cairn_formats::coding::Decoder;
+use cairn_formats::{CodedChunk, Digest, names};
+
+/// How many moments are tried.
+const MOMENTS: u32 = 16;
+
+/// Large enough that a run takes a while and many chunks are in flight.
+const BLOB_LEN: usize = 12 << 20;
+
+const SIGINT: i32 = 2;
+const SIGKILL: i32 = 9;
+const SIGTERM: i32 = 15;
+
+struct Sandbox {
+    directory: tempfile::TempDir,
+}
+
+impl Sandbox {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut x = 88_172_645_463_325_252_u64;
+        let word = || {
+            x ^= x << 13;
+            x ^= x >> 7;
+            x ^= x << 17;
+            // Half the bytes are zero, so that compression has something to do.
+            (x & 0xffff_ffff).to_le_bytes()
+        };
+        let blob: Vec<u8> = std::iter::repeat_with(word)
+            .take(BLOB_LEN / 8)
+            .flatten()
+            .collect();
+        fs::write(directory.path().join("blob"), blob).unwrap();
+        Self { directory }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn cairn(&self, arguments: &[&str]) -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cairn"));
+        command.current_dir(&self.directory).args(arguments);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Runs to the end, which must be a good one; returns how long that took.
+    fn run(&self, arguments: &[&str]) -> Duration {
+        let began = Instant::now();
+        assert!(
+            self.cairn(arguments).wait().unwrap().success(),
+            "{arguments:?}"
+        );
+        began.elapsed()
+    }
+
+    /// Starts the program, ends it after a while, and returns its status and what it said.
+    fn end(&self, arguments: &[&str], signal: i32, after: Duration) -> (ExitStatus, String) {
+        let child = self.cairn(arguments);
+        std::thread::sleep(after);
+        // That it has ended by itself already is no failure.
+        let mut kill = Command::new("kill");
+        kill.arg(format!("-{signal}"))
+            .arg(child.id().to_string())
+            .stderr(Stdio::null());
+        kill.status().unwrap();
+        let output = child.wait_with_output().unwrap();
+        (output.status, String::from_utf8(output.stderr).unwrap())
+    }
+
+    /// Names in the directory that are not among those expected.
+    fn strays(&self, expected: &[&str]) -> Vec<String> {
+        let names = fs::read_dir(&self.directory).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names
+            .filter(|name| !expected.contains(&name.as_str()))
+            .collect()
+    }
+}
+
+/// All files in a store: chunks, which must be whole, and temporary files, which are counted.
+fn temporaries_in_store(store: &Path) -> usize {
+    let mut temporaries = 0;
+    let mut decoder = Decoder::new();
+    for directory in fs::read_dir(store).into_iter().flatten() {
+        for file in fs::read_dir(directory.unwrap().path()).unwrap() {
+            let file = file.unwrap();
+            let Some((id, _)) = names::parse(file.file_name().to_str().unwrap()) else {
+                temporaries += 1;
+                continue;
+            };
+            let coded = CodedChunk::from_compressed(id, fs::read(file.path()).unwrap()).unwrap();
+            coded
+                .open(Digest::default(), &mut decoder, 256 << 10)
+                .unwrap();
+        }
+    }
+    temporaries
+}
+
+/// A status after a signal that the program catches: it either had ended before, or says so.
+fn was_interrupted(status: ExitStatus, said: &str, signal: i32) -> bool {
+    if status.success() {
+        return false;
+    }
+    // Before the handlers stand, the system ends the program in its own way.
+    if status.signal() != Some(signal) {
+        assert_eq!(status.code(), Some(128 + signal), "{said}");
+        assert_eq!(said, "error: interrupted\n");
+    }
+    true
+}
+
+#[test]
+fn an_interrupted_make_leaves_no_index_and_no_temporary_files() {
+    let sandbox = Sandbox::new();
+    let make = ["make", "-s", "store", "index.caibx", "blob"];
+    let whole = sandbox.run(&make);
+    let expected = fs::read(sandbox.path("index.caibx")).unwrap();
+    let mut interrupted = 0;
+    for moment in 0..MOMENTS {
+        fs::remove_dir_all(sandbox.path("store")).unwrap();
+        fs::write(sandbox.path("index.caibx"), "old").unwrap();
+        let signal = if moment % 2 == 0 { SIGINT } else { SIGTERM };
+        let (status, said) = sandbox.end(&make, signal, whole * moment / MOMENTS);
+        let index = fs::read(sandbox.path("index.caibx")).unwrap();
+        if was_interrupted(status, &said, signal) {
+            interrupted += 1;
+            assert_eq!(index, b"old");
+        } else {
+            assert_eq!(index, expected);
+        }
+        assert_eq!(sandbox.strays(&["blob", "store", "index.caibx"]), [""; 0]);
+        assert_eq!(temporaries_in_store(&sandbox.path("store")), 0);
+        fs::create_dir_all(sandbox.path("store")).unwrap();
+    }
+    assert!(
+        interrupted > MOMENTS / 3,
+        "only {interrupted} of {MOMENTS} were in time"
+    );
+    sandbox.run(&make);
+    assert_eq!(fs::read(sandbox.path("index.caibx")).unwrap(), expected);
+}
+
+#[test]
+fn an_interrupted_extract_leaves_the_old_output() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["make", "-s", "store", "index.caibx", "blob"]);
+    let extract = ["extract", "-s", "store", "index.caibx", "output"];
+    let whole = sandbox.run(&extract);
+    let blob = fs::read(sandbox.path("blob")).unwrap();
+    let mut interrupted = 0;
+    for moment in 0..MOMENTS {
+        fs::write(sandbox.path("output"), "old").unwrap();
+        let signal = if moment % 2 == 0 { SIGTERM } else { SIGINT };
+        let (status, said) = sandbox.end(&extract, signal, whole * moment / MOMENTS);
+        let output = fs::read(sandbox.path("output")).unwrap();
+        if was_interrupted(status, &said, signal) {
+            interrupted += 1;
+            assert_eq!(output, b"old");
+        } else {
+            assert!(output == blob, "a run that ended well wrote something else");
+        }
+        assert_eq!(
+            sandbox.strays(&["blob", "store", "index.caibx", "output"]),
+            [""; 0]
+        );
+    }
+    assert!(
+        interrupted > MOMENTS / 3,
+        "only {interrupted} of {MOMENTS} were in time"
+    );
+}
+
+#[test]
+fn after_a_kill_the_next_run_works_and_clears_what_was_left() {
+    let sandbox = Sandbox::new();
+    let make = ["make", "-s", "store", "index.caibx", "blob"];
+    let extract = ["extract", "-s", "store", "index.caibx", "output"];
+    let making = sandbox.run(&make);
+    let expected = fs::read(sandbox.path("index.caibx")).unwrap();
+    let extracting = sandbox.run(&extract);
+    let blob = fs::read(sandbox.path("blob")).unwrap();
+    for moment in 0..MOMENTS {
+        fs::remove_dir_all(sandbox.path("store")).unwrap();
+        fs::remove_file(sandbox.path("index.caibx")).unwrap();
+        let (status, _) = sandbox.end(&make, SIGKILL, making * moment / MOMENTS);
+        // A process can be killed on its way out, too: what is there must be whole.
+        match fs::read(sandbox.path("index.caibx")) {
+            Ok(index) => assert!(index == expected),
+            Err(_) => assert!(!status.success()),
+        }
+        // Chunks that have their name are whole; at most one a worker was still without.
+        let workers = std::thread::available_parallelism().unwrap().get();
+        assert!(temporaries_in_store(&sandbox.path("store")) <= workers);
+        sandbox.run(&make);
+
+        fs::write(sandbox.path("output"), "old").unwrap();
+        let (status, _) = sandbox.end(&extract, SIGKILL, extracting * moment / MOMENTS);
+        let output = fs::read(sandbox.path("output")).unwrap();
+        assert!(output == blob || !status.success() && output == b"old");
+        sandbox.run(&extract);
+        assert!(fs::read(sandbox.path("output")).unwrap() == blob);
+        assert_eq!(
+            sandbox.strays(&["blob", "store", "index.caibx", "output"]),
+            [""; 0]
+        );
+    }
+}
+
+#[test]
+fn a_killed_extract_in_place_goes_on_where_it_was() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["make", "-s", "store", "index.caibx", "blob"]);
+    let extract = ["extract", "-k", "-s", "store", "index.caibx", "output"];
+    let whole = sandbox.run(&extract);
+    let blob = fs::read(sandbox.path("blob")).unwrap();
+    for moment in 0..MOMENTS / 2 {
+        let _ = fs::remove_file(sandbox.path("output"));
+        sandbox.end(&extract, SIGKILL, whole * moment / (MOMENTS / 2));
+        sandbox.run(&extract);
+        assert!(fs::read(sandbox.path("output")).unwrap() == blob);
+    }
+}
+
+#[test]
+fn waiting_for_a_pipe_can_be_interrupted() {
+    let sandbox = Sandbox::new();
+    let fifo = sandbox.path("fifo");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .unwrap()
+            .success()
+    );
+    // Nobody ever writes to it.
+    let make = ["make", "-s", "store", "index.caibx", "fifo"];
+    let (status, said) = sandbox.end(&make, SIGINT, Duration::from_millis(300));
+    assert!(was_interrupted(status, &said, SIGINT));
+    assert!(!sandbox.path("index.caibx").exists());
+}
