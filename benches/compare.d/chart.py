@@ -45,8 +45,8 @@ def svg(results, title):
 
 
 def heading(title):
-    return [f'<text class="title" x="20" y="30">Seconds per job, shorter is better</text>',
-            f'<text class="note" x="20" y="52">{escape(title)}, all in memory</text>']
+    return ['<text class="title" x="20" y="30">Seconds per job, shorter is better</text>',
+            f'<text class="note" x="20" y="52">{escape(title)}, all in memory; in brackets: times cairn\'s</text>']
 
 
 def legend(names):

@@ -1,15 +1,17 @@
 """Runs each job with each program in turn, measures the child process and checks what it made."""
 
 import os
+import re
 import shutil
 import signal
 import statistics
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable
+
+CHILD = Path(__file__).with_name("child.py")
 
 
 class Failure(Exception):
@@ -36,8 +38,11 @@ class Tool:
         return [self.path, "verify-index", index, file]
 
     def version(self):
-        run = subprocess.run([self.path, "--version"], capture_output=True, text=True, check=False)
-        return run.stdout.splitlines()[0] if run.returncode == 0 and run.stdout else f"{self.name}, version not stated"
+        if self.name == "desync":
+            # It has no such option, but Go puts the module's version into the program.
+            stated = re.search(rb"/desync\t(v[^\t\n]+)", self.path.read_bytes())
+            return f"desync {stated[1].decode() if stated else 'of unknown version'}"
+        return subprocess.run([self.path, "--version"], capture_output=True, text=True, check=True).stdout.split("\n")[0]
 
 
 class Lane:
@@ -91,7 +96,13 @@ class Results:
     wrong: list = field(default_factory=list)
     input_bytes: int = 0
     index_bytes: int = 0
+    # The least peak that can be told: that of `true`.
     floor: int = 0
+    load: float = 0
+
+    def complain(self, text):
+        if text not in self.wrong:
+            self.wrong.append(text)
 
     def wall(self, title, name):
         return statistics.median(sample.wall for sample in self.samples[title][name])
@@ -105,7 +116,7 @@ class Results:
         return name in self.samples.get(title, {})
 
 
-EMPTY, PRESENT, UPDATE = "make, empty store", "make, all chunks present", "make, update to the next version"
+EMPTY, PRESENT, UPDATE = "make, empty store", "make, all chunks present", "make, next version"
 EXTRACT, VERIFY = "extract to a new file", "verify-index"
 MAIN = (EMPTY, PRESENT, UPDATE, EXTRACT, VERIFY)
 
@@ -126,7 +137,8 @@ def plan(one, two):
 def compare(tools, tars, work, rounds):
     one, two = (Path(shutil.copy(tar, work)) for tar in tars)
     (work / "home").mkdir()
-    results = Results(input_bytes=one.stat().st_size, floor=run(["true"], work).peak)
+    results = Results(input_bytes=one.stat().st_size, floor=run(["true"], work).peak,
+                      load=os.getloadavg()[0])
     lanes = [Lane(tool, work / tool.name) for tool in tools]
     for lane in lanes:
         lane.full.mkdir(parents=True)
@@ -148,7 +160,7 @@ def measure(job, lanes, work, rounds, results):
     taken = results.samples[job.title] = {lane.tool.name: [] for lane in lanes}
     for number in range(rounds + 1):
         for lane in lanes:
-            print(f"\r\x1b[K{job.title}: {number}/{rounds} {lane.tool.name}", end="", file=sys.stderr)
+            progress(f"{job.title}: {number}/{rounds} {lane.tool.name}")
             lane.renew(lane.full if job.holds_first else None)
             prefix = ["taskset", "-c", str(min(os.sched_getaffinity(0)))] if job.one_core else []
             sample = run([*prefix, *job.command(lane)], work)
@@ -157,33 +169,34 @@ def measure(job, lanes, work, rounds, results):
                 taken[lane.tool.name].append(sample)
             outcome = job.outcome(lane)
             if outcome and not same(*outcome):
-                results.wrong.append(f"{lane.tool.name}: {job.title}: the result differs from what it should be")
+                results.complain(f"{lane.tool.name}: {job.title}: the result differs from what it should be")
             if job.holds_first:
                 results.added[lane.tool.name] = [a - b for a, b in zip(store_size(lane.store), store_size(lane.full))]
-    print("\r\x1b[K", end="", file=sys.stderr)
+    progress("")
 
 
 def run(command, work):
     """Runs a program to its end and returns what it used; its own error text goes into the failure."""
-    errors = work / "stderr"
+    words = [str(word) for word in command]
     # A bare environment and home: no program finds a configuration or a cache left by an earlier run.
     environment = {"PATH": os.environ["PATH"], "HOME": str(work / "home"), "LANG": "C"}
-    actions = [(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-               (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
-               (os.POSIX_SPAWN_OPEN, 2, str(errors), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)]
-    start = time.perf_counter()
-    child = os.posix_spawnp(command[0], [str(word) for word in command], environment, file_actions=actions)
+    child = subprocess.Popen([sys.executable, "-I", "-S", CHILD, *words], env=environment, start_new_session=True,
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
-        _, status, usage = os.wait4(child, 0)
+        used, errors = child.communicate()
     except BaseException:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
         raise
-    wall = time.perf_counter() - start
-    if status != 0:
-        words = " ".join(map(str, command))
-        raise Failure(f"`{words}` failed ({os.waitstatus_to_exitcode(status)}):\n{errors.read_text()[-2000:]}")
-    return Sample(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+    code, wall, cpu, peak = used.decode().split() if child.returncode == 0 else ("not started", 0, 0, 0)
+    if code != "0":
+        raise Failure(f"`{' '.join(words)}` failed ({code}):\n{errors.decode(errors='replace')[-2000:]}")
+    return Sample(float(wall), float(cpu), int(peak))
+
+
+def progress(text):
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
 def same(left, right):
@@ -200,7 +213,7 @@ def check_same_index(lanes, name, results):
     ours = getattr(lanes[0], name)
     for lane in lanes[1:]:
         if not same(ours, getattr(lane, name)):
-            results.wrong.append(f"cairn's and {lane.tool.name}'s {ours.name} differ")
+            results.complain(f"cairn's and {lane.tool.name}'s {ours.name} differ")
 
 
 def check_stores_readable(lanes, file, work, results):
@@ -210,7 +223,7 @@ def check_stores_readable(lanes, file, work, results):
             reader.renew()
             run(reader.tool.extract(writer.full, writer.index, reader.out), work)
             if not same(reader.out, file):
-                results.wrong.append(f"{reader.tool.name} reads something else out of {writer.tool.name}'s store")
+                results.complain(f"{reader.tool.name} reads something else out of {writer.tool.name}'s store")
         reader.renew()
 
 
