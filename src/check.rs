@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use cairn_formats::{Chunk, ChunkId, Error as FormatError, Index, is_zero};
 use rustix::fs::{SeekFrom, seek};
 
+use crate::buffer::Buffer;
 use crate::flow::each;
 use crate::{Error, Monitor, Result, Unit};
 
@@ -41,18 +42,7 @@ pub fn verify_index(
         return Err(Error::file(path, why));
     }
     monitor.start("", Unit::Chunks, Some(index.len() as u64));
-    let outcome = compare(
-        index,
-        0..index.len(),
-        &file,
-        path,
-        workers,
-        monitor,
-        |_, result| {
-            monitor.advance(1);
-            result
-        },
-    );
+    let outcome = Comparison::new(index, &file, path).run(workers, monitor, |_, outcome| outcome);
     monitor.finish();
     outcome
 }
@@ -68,88 +58,99 @@ pub(crate) fn chunks_in_place(
 ) -> Result<Vec<bool>> {
     let flags: Vec<AtomicBool> = (0..index.len()).map(|_| AtomicBool::new(false)).collect();
     monitor.start("Validating", Unit::Chunks, Some(index.len() as u64));
-    let outcome = compare(
-        index,
-        0..index.len(),
-        file,
-        path,
-        workers,
-        monitor,
-        |position, result| {
-            flags[position].store(result.is_ok(), Ordering::Relaxed);
-            monitor.advance(1);
-            Ok(())
-        },
-    );
+    let outcome = Comparison::new(index, file, path).run(workers, monitor, |position, outcome| {
+        flags[position].store(outcome.is_ok(), Ordering::Relaxed);
+        Ok(())
+    });
     monitor.finish();
     outcome?;
     Ok(flags.into_iter().map(AtomicBool::into_inner).collect())
 }
 
-/// Reads and hashes the chunks of a range and tells `each_chunk` how each one fared.
-fn compare(
-    index: &Index,
-    range: Range<usize>,
-    file: &File,
-    path: &Path,
-    workers: usize,
-    monitor: &dyn Monitor,
-    each_chunk: impl Fn(usize, Result<()>) -> Result<()> + Sync,
-) -> Result<()> {
-    let zeros = zeros_of(index);
-    each(
-        workers,
-        index.batches(range, BATCH),
-        Vec::new,
-        |buffer: &mut Vec<u8>, batch| {
+/// A file and the index it is held against.
+struct Comparison<'a> {
+    index: &'a Index,
+    file: &'a File,
+    path: &'a Path,
+    zeros: Chunk<'static>,
+}
+
+impl<'a> Comparison<'a> {
+    fn new(index: &'a Index, file: &'a File, path: &'a Path) -> Self {
+        Self {
+            index,
+            file,
+            path,
+            zeros: zeros_of(index),
+        }
+    }
+
+    /// Reads and hashes all chunks and tells `each_chunk` how each one fared.
+    fn run(
+        &self,
+        workers: usize,
+        monitor: &dyn Monitor,
+        each_chunk: impl Fn(usize, Result<()>) -> Result<()> + Sync,
+    ) -> Result<()> {
+        let batches = self.index.batches(0..self.index.len(), BATCH);
+        each(workers, batches, Buffer::default, |buffer, batch| {
             monitor.check()?;
-            let start = index.chunk(batch.start).start;
-            let len = (index.chunk(batch.end - 1).end() - start) as usize;
-            if buffer.len() < len {
-                buffer.resize(len, 0);
+            for (position, outcome) in self.batch(buffer, batch)? {
+                monitor.advance(1);
+                each_chunk(position, outcome)?;
             }
-            file.read_exact_at(&mut buffer[..len], start)
-                .map_err(Error::io("read", path))?;
-            let claim = |position: usize| {
-                let chunk = index.chunk(position);
-                let from = (chunk.start - start) as usize;
-                (chunk.id, &buffer[from..from + chunk.len])
-            };
-            // Zeros are compared, which is many times faster than hashing them.
-            let known_zero = |&(id, data): &(ChunkId, &[u8])| {
-                id == zeros.id() && data.len() == zeros.data().len() && is_zero(data)
-            };
-            let (zero, rest): (Vec<usize>, Vec<usize>) =
-                batch.partition(|&position| known_zero(&claim(position)));
-            zero.into_iter()
-                .try_for_each(|position| each_chunk(position, Ok(())))?;
-            let claims: Vec<_> = rest.iter().map(|&position| claim(position)).collect();
-            let results = Chunk::verify_many(index.digest(), &claims);
-            rest.into_iter()
-                .zip(results)
-                .try_for_each(|(position, result)| {
-                    let result = result
-                        .map(|_| ())
-                        .map_err(|e| differs(path, index, position, &e));
-                    each_chunk(position, result)
-                })
-        },
-    )
+            Ok(())
+        })
+    }
+
+    fn batch(&self, buffer: &mut Buffer, batch: Range<usize>) -> Result<Vec<(usize, Result<()>)>> {
+        let start = self.index.chunk(batch.start).start;
+        let len = (self.index.chunk(batch.end - 1).end() - start) as usize;
+        let buffer = buffer.front(len);
+        self.file
+            .read_exact_at(buffer, start)
+            .map_err(Error::io("read", self.path))?;
+        let claim = |position: usize| {
+            let chunk = self.index.chunk(position);
+            let from = (chunk.start - start) as usize;
+            (chunk.id, &buffer[from..from + chunk.len])
+        };
+        // Zeros are compared, which is many times faster than hashing them.
+        let (zero, rest): (Vec<usize>, Vec<usize>) =
+            batch.partition(|&position| self.is_zeros(claim(position)));
+        let claims: Vec<_> = rest.iter().map(|&position| claim(position)).collect();
+        let verified = Chunk::verify_many(self.index.digest(), &claims).into_iter();
+        let outcomes = verified.zip(rest).map(|(outcome, position)| {
+            (
+                position,
+                outcome.map(|_| ()).map_err(|e| self.differs(position, &e)),
+            )
+        });
+        Ok(zero
+            .into_iter()
+            .map(|position| (position, Ok(())))
+            .chain(outcomes)
+            .collect())
+    }
+
+    fn is_zeros(&self, (id, data): (ChunkId, &[u8])) -> bool {
+        id == self.zeros.id() && data.len() == self.zeros.data().len() && is_zero(data)
+    }
+
+    fn differs(&self, position: usize, error: &FormatError) -> Error {
+        let chunk = self.index.chunk(position);
+        let place = format!(
+            "does not match its index at bytes {}..{}",
+            chunk.start,
+            chunk.end()
+        );
+        Error::file(self.path, format!("{place}: {error}"))
+    }
 }
 
 /// The chunk that an index has for each stretch of zeros as long as its longest chunk.
 pub(crate) fn zeros_of(index: &Index) -> Chunk<'static> {
     Chunk::name(index.digest(), vec![0; index.sizes().max()])
-}
-
-fn differs(path: &Path, index: &Index, position: usize, error: &FormatError) -> Error {
-    let chunk = index.chunk(position);
-    let place = format!(
-        "does not match its index at bytes {}..{}",
-        chunk.start,
-        chunk.end()
-    );
-    Error::file(path, format!("{place}: {error}"))
 }
 
 /// The length of a file or a block device.

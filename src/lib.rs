@@ -10,6 +10,7 @@
 //! The formats are in `cairn-formats`, the places in `cairn-store`. A job here is a function of
 //! plain values and stores; it prints nothing and keeps no global state.
 
+mod buffer;
 pub mod check;
 mod error;
 pub mod extract;

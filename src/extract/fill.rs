@@ -8,6 +8,7 @@ use cairn_store::Store;
 
 use super::plan::{Plan, Step};
 use super::target::Target;
+use crate::buffer::Buffer;
 use crate::flow::each;
 use crate::{Error, Monitor, Result};
 
@@ -19,7 +20,7 @@ const BATCH: u64 = 1 << 20;
 struct Worker {
     decoder: Decoder,
     /// The plain bytes of a batch, as they will lie in the output.
-    plain: Vec<u8>,
+    plain: Buffer,
 }
 
 /// Fills a target by a plan. Chunks copied from the output itself come last, when what they copy
@@ -38,7 +39,7 @@ pub(super) fn fill(
         .flat_map(|step| batches(index, step, workers));
     let worker = || Worker {
         decoder: Decoder::new(),
-        plain: Vec::new(),
+        plain: Buffer::default(),
     };
     each(workers, fetched, worker, |worker, step| -> Result<()> {
         monitor.check()?;
@@ -108,10 +109,7 @@ impl Worker {
     ) -> Result<()> {
         let place = bytes(index, &chunks);
         let len = (place.end - place.start) as usize;
-        if self.plain.len() < len {
-            self.plain.resize(len, 0);
-        }
-        let mut rest = &mut self.plain[..len];
+        let mut rest = self.plain.front(len);
         let mut claims: Vec<(ChunkId, &[u8])> = Vec::with_capacity(chunks.len());
         let failed = |at: u64| {
             move |source| Error::Chunk {

@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, SeekFrom, seek};
 use rustix::io::Errno;
 
+use crate::buffer::Buffer;
 use crate::flow::lock;
 use crate::{Error, Monitor, Result};
 
@@ -135,6 +136,14 @@ impl Stretch {
             Stretch::End => 0,
         }
     }
+
+    /// How many bytes of it are in the caller's buffer.
+    pub(super) fn in_memory(&self) -> usize {
+        match *self {
+            Stretch::Data(len) => len,
+            Stretch::Hole(_) | Stretch::End => 0,
+        }
+    }
 }
 
 /// Deals out a blob in numbered stretches to several workers.
@@ -177,7 +186,7 @@ impl<'a> Windows<'a> {
     /// Takes the next stretch, with its number. Data is read into the front of `buffer`.
     pub(super) fn next(
         &self,
-        buffer: &mut Vec<u8>,
+        buffer: &mut Buffer,
         monitor: &dyn Monitor,
     ) -> Result<Option<(u64, Stretch)>> {
         monitor.check()?;
@@ -202,7 +211,7 @@ impl<'a> Windows<'a> {
         // Other workers read their windows meanwhile.
         drop(state);
         if let Stretch::Data(len) = stretch {
-            self.read_at(at, prepared(buffer, len))?;
+            self.read_at(at, buffer.front(len))?;
         }
         Ok(Some((number, stretch)))
     }
@@ -293,13 +302,13 @@ impl<'a> Windows<'a> {
     fn next_of_stream(
         &self,
         state: &mut Position,
-        buffer: &mut Vec<u8>,
+        buffer: &mut Buffer,
         monitor: &dyn Monitor,
     ) -> Result<Option<(u64, Stretch)>> {
         if state.ended {
             return Ok(None);
         }
-        let buffer = prepared(buffer, self.window());
+        let buffer = buffer.front(self.window());
         let mut len = 0;
         while len < buffer.len() {
             monitor.check()?;
@@ -339,12 +348,4 @@ impl Position {
         self.number += 1;
         self.number - 1
     }
-}
-
-/// The first `len` bytes of a buffer that is grown when needed and never cleared.
-fn prepared(buffer: &mut Vec<u8>, len: usize) -> &mut [u8] {
-    if buffer.len() < len {
-        buffer.resize(len, 0);
-    }
-    &mut buffer[..len]
 }

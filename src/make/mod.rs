@@ -22,6 +22,7 @@ use cairn_store::WriteStore;
 pub use self::input::Input;
 use self::input::{Stretch, Windows};
 use self::seen::Seen;
+use crate::buffer::Buffer;
 use crate::flow::{Gather, Stop, Turns, crew, lock};
 use crate::{Monitor, Result, Unit};
 
@@ -166,14 +167,15 @@ impl Job<'_> {
     where
         F: FnMut(Vec<Run>) -> Result<()>,
     {
-        let mut buffer = Vec::new();
+        let mut buffer = Buffer::default();
         let mut encoder = Encoder::new(self.options.level);
         while let Some((number, stretch)) = self.windows.next(&mut buffer, self.monitor)? {
-            let Some(pieces) = self.cut(number, &stretch, &buffer) else {
+            let window = buffer.front(stretch.in_memory());
+            let Some(pieces) = self.cut(number, &stretch, window) else {
                 // Another worker has failed; the error is its to report.
                 return Ok(());
             };
-            let (runs, chunks) = self.name(&pieces, &buffer);
+            let (runs, chunks) = self.name(&pieces, window);
             if let Some(store) = self.store {
                 self.store_missing(store, &chunks, &mut encoder)?;
             }
@@ -183,10 +185,9 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn cut(&self, number: u64, stretch: &Stretch, buffer: &[u8]) -> Option<Vec<Piece>> {
+    fn cut(&self, number: u64, stretch: &Stretch, window: &[u8]) -> Option<Vec<Piece>> {
         match *stretch {
-            Stretch::Data(len) => {
-                let window = &buffer[..len];
+            Stretch::Data(_) => {
                 let guesses = self.cutter.cut_window(window);
                 self.counts
                     .produced
@@ -202,11 +203,11 @@ impl Job<'_> {
     }
 
     /// Names all pieces of a window at once. Returns them in order, and the distinct ones to store.
-    fn name<'b>(&'b self, pieces: &'b [Piece], buffer: &'b [u8]) -> (Vec<Run>, Vec<Chunk<'b>>) {
+    fn name<'b>(&'b self, pieces: &'b [Piece], window: &'b [u8]) -> (Vec<Run>, Vec<Chunk<'b>>) {
         let is_zeros = |bytes: &[u8]| bytes.len() == self.zeros.data().len() && is_zero(bytes);
         let bytes_of = |piece: &'b Piece| match piece {
             Piece::Joined(bytes) => Some(&bytes[..]),
-            Piece::Within(range) => Some(&buffer[range.clone()]),
+            Piece::Within(range) => Some(&window[range.clone()]),
             Piece::Zeros { .. } => None,
         };
         // Zeros that had to be read need not be hashed either.
