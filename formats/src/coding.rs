@@ -10,6 +10,7 @@ use std::fmt;
 use std::io::Read;
 
 use zstd::bulk::{Compressor, Decompressor};
+use zstd::zstd_safe::{CParameter, Strategy};
 
 use crate::wire::read_full;
 use crate::{Chunk, CodedChunk, Error, Result};
@@ -59,26 +60,58 @@ impl fmt::Display for Coding {
     }
 }
 
+/// Chunks up to this size are compressed with [`SMALL_CHUNK_PARAMETERS`] at the default level.
+const SMALL_CHUNK: usize = 256 << 10;
+
+/// What makes level 3 a seventh faster on small chunks: match tables of 64 KiB each, which stay in
+/// a core's cache from chunk to chunk, where the level's own are sized for longer inputs. Measured
+/// over three tars (a Go toolchain, Python and Perl libraries, Rust libraries) the stored size grows
+/// by 0.3 to 0.8 % over casync's; smaller tables, or a single one, cost more than they save.
+const SMALL_CHUNK_PARAMETERS: [CParameter; 5] = [
+    CParameter::Strategy(Strategy::ZSTD_dfast),
+    CParameter::HashLog(14),
+    CParameter::ChainLog(14),
+    CParameter::SearchLog(1),
+    CParameter::MinMatch(5),
+];
+
 /// Turns chunks into what a store keeps. One per worker: setting up a context costs a tenth of the
 /// compression of a chunk.
 pub struct Encoder {
-    zstd: Compressor<'static>,
+    small: Compressor<'static>,
+    large: Compressor<'static>,
 }
 
 impl Encoder {
     /// An encoder with the given zstd level, 1 to 19; others are clamped by zstd.
     pub fn new(level: i32) -> Self {
-        let zstd = Compressor::new(level).expect("zstd has memory for a context");
-        Self { zstd }
+        // A context takes its memory when it is first used.
+        let context = || Compressor::new(level).expect("zstd has memory for a context");
+        let (mut small, large) = (context(), context());
+        if level == DEFAULT_LEVEL {
+            for parameter in SMALL_CHUNK_PARAMETERS {
+                small
+                    .set_parameter(parameter)
+                    .expect("the parameters are in zstd's range");
+            }
+        }
+        Self { small, large }
     }
 
     /// Codes a chunk. Only the codings cairn writes are possible: any other is taken for zstd.
     pub fn encode(&mut self, chunk: &Chunk<'_>, coding: Coding) -> CodedChunk {
+        let data = chunk.data();
         match coding {
-            Coding::Plain => CodedChunk::new(chunk.id(), Coding::Plain, chunk.data().to_vec()),
+            Coding::Plain => CodedChunk::new(chunk.id(), Coding::Plain, data.to_vec()),
             Coding::Zstd | Coding::Xz | Coding::Gzip => {
-                let bytes = self.zstd.compress(chunk.data());
-                let bytes = bytes.expect("a buffer of the bound size holds every frame");
+                let zstd = if data.len() <= SMALL_CHUNK {
+                    &mut self.small
+                } else {
+                    &mut self.large
+                };
+                let bytes = zstd
+                    .compress(data)
+                    .expect("a buffer of the bound size is enough");
                 CodedChunk::new(chunk.id(), Coding::Zstd, bytes)
             }
         }
@@ -176,4 +209,138 @@ fn read_all(
     let got = read_full(&mut stream, plain).map_err(|e| bad(e.to_string()))?;
     let over = read_full(&mut stream, &mut [0]).map_err(|e| bad(e.to_string()))?;
     Ok((over == 0).then_some(got))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::{ChunkId, Digest};
+
+    fn plain() -> Vec<u8> {
+        (0..50_000_u32)
+            .flat_map(|n| (n / 7).to_le_bytes())
+            .collect()
+    }
+
+    fn coded(bytes: Vec<u8>) -> Result<CodedChunk> {
+        CodedChunk::from_compressed(Digest::default().hash(&plain()), bytes)
+    }
+
+    fn xz(data: &[u8]) -> Vec<u8> {
+        let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 6);
+        encoder.write_all(data).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn gzip(data: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+        encoder.write_all(data).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn zstd(data: &[u8]) -> Vec<u8> {
+        zstd::bulk::compress(data, 3).unwrap()
+    }
+
+    #[test]
+    fn every_compression_is_read_exactly() {
+        let mut decoder = Decoder::new();
+        for encode in [zstd, xz, gzip] {
+            let coded = coded(encode(&plain())).unwrap();
+            let mut buffer = vec![0; plain().len()];
+            decoder.decode_exact(&coded, &mut buffer).unwrap();
+            assert_eq!(buffer, plain());
+            for (len, word) in [(buffer.len() - 1, "more"), (buffer.len() + 1, "200000")] {
+                let error = decoder.decode_exact(&coded, &mut vec![0; len]).unwrap_err();
+                assert!(
+                    matches!(error, Error::WrongSize { .. }),
+                    "{}: {error}",
+                    coded.coding()
+                );
+                assert!(error.to_string().contains(word), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_without_content_size_is_read() {
+        // As casync writes them.
+        let mut encoder = zstd::stream::Encoder::new(Vec::new(), 3).unwrap();
+        encoder.include_contentsize(false).unwrap();
+        encoder.write_all(&plain()).unwrap();
+        let coded = coded(encoder.finish().unwrap()).unwrap();
+        let opened = coded
+            .open(Digest::default(), &mut Decoder::new(), 1 << 20)
+            .unwrap();
+        assert_eq!(opened.data(), plain());
+    }
+
+    #[test]
+    fn a_bomb_fills_no_more_than_its_buffer() {
+        let bomb = zstd(&vec![0; 64 << 20]);
+        assert!(bomb.len() < 10_000);
+        for encode in [zstd, xz, gzip] {
+            let coded = coded(encode(&vec![0; 4 << 20])).unwrap();
+            let error = Decoder::new().decode(&coded, 1 << 16).unwrap_err();
+            assert!(matches!(error, Error::WrongSize { .. }), "{error}");
+        }
+        assert!(
+            Decoder::new()
+                .decode(&coded(bomb).unwrap(), 1 << 16)
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn damaged_and_cut_streams_are_errors() {
+        for encode in [zstd, xz, gzip] {
+            let good = encode(&plain());
+            for len in (0..good.len()).step_by(97) {
+                let Ok(coded) = coded(good[..len].to_vec()) else {
+                    continue;
+                };
+                assert!(
+                    coded
+                        .open(Digest::default(), &mut Decoder::new(), 1 << 20)
+                        .is_err()
+                );
+            }
+            for at in (0..good.len()).step_by(101) {
+                let mut bad = good.clone();
+                bad[at] ^= 0x40;
+                // A turned bit may be in a part that does not matter, such as a time stamp.
+                if let Ok(coded) = coded(bad)
+                    && let Ok(opened) = coded.open(Digest::default(), &mut Decoder::new(), 1 << 20)
+                {
+                    assert_eq!(opened.data(), plain());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_bytes_are_no_chunk() {
+        let id = ChunkId::from_bytes([0; 32]);
+        for bytes in [&b""[..], b"(\xb5/", b"plain text", &[0; 100]] {
+            assert!(CodedChunk::from_compressed(id, bytes.to_vec()).is_err());
+        }
+    }
+
+    #[test]
+    fn chunks_of_every_size_come_back() {
+        let (mut encoder, mut decoder) = (Encoder::new(DEFAULT_LEVEL), Decoder::new());
+        for len in [1, 47, 4096, SMALL_CHUNK, SMALL_CHUNK + 1, 1 << 20] {
+            let chunk = Chunk::name(
+                Digest::default(),
+                plain().into_iter().cycle().take(len).collect::<Vec<u8>>(),
+            );
+            let coded = encoder.encode(&chunk, Coding::Zstd);
+            assert_eq!(
+                coded.open(Digest::default(), &mut decoder, len).unwrap(),
+                chunk
+            );
+        }
+    }
 }

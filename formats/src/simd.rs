@@ -120,6 +120,15 @@ mod tests {
         assert_eq!("AVX2".parse::<Level>(), Err(UnknownLevel));
     }
 
+    /// Lets a test run say what it believes to run on: the kernels' tests pass just as well where
+    /// nothing but portable code is there to be tested.
+    #[test]
+    fn the_expected_level_is_there() {
+        if let Ok(expected) = std::env::var("CAIRN_EXPECT_SIMD") {
+            assert_eq!(Level::detected().name(), expected);
+        }
+    }
+
     #[test]
     fn supported_levels_go_from_portable_to_the_detected_one() {
         let levels: Vec<Level> = Level::supported().collect();
