@@ -36,8 +36,8 @@ pub(super) struct Args {
     #[arg(short = 'm', long, value_name = "SIZES", default_value = "16:64:256")]
     chunk_size: ChunkSizes,
 
-    /// Which cut points: `buzhash` as casync and desync, or `fastcdc`, which is faster but shares no
-    /// chunks with them
+    /// Which cut points: `buzhash` as casync and desync, or `fastcdc`, which shares no chunks with
+    /// them
     #[arg(long, value_name = "NAME", default_value = "buzhash")]
     chunker: CutRule,
 

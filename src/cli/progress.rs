@@ -134,8 +134,8 @@ fn bar(name: &str, unit: Unit, total: Option<u64>) -> ProgressBar {
     let counts = match (unit, total) {
         (Unit::Bytes, Some(_)) => "{bytes}/{total_bytes}  {bytes_per_sec}  {eta} left",
         (Unit::Bytes, None) => "{bytes}  {bytes_per_sec}  {elapsed}",
-        (Unit::Chunks, Some(_)) => "{human_pos}/{human_len} chunks  {per_sec}  {eta} left",
-        (Unit::Chunks, None) => "{human_pos} chunks  {per_sec}  {elapsed}",
+        (Unit::Chunks, Some(_)) => "{human_pos}/{human_len} chunks  {eta} left",
+        (Unit::Chunks, None) => "{human_pos} chunks  {elapsed}",
     };
     let gauge = if total.is_some() {
         "[{bar:30}] {percent:>3}%  "

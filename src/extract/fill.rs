@@ -14,7 +14,7 @@ use crate::{Error, Monitor, Result};
 
 /// Bytes fetched, decoded, hashed and written at once by one worker: enough chunks to fill the
 /// lanes of the hash kernel, few enough to stay in the cache.
-const BATCH: u64 = 1 << 20;
+const BATCH: u64 = 2 << 20;
 
 /// What each worker keeps between batches.
 struct Worker {
