@@ -17,10 +17,7 @@ fn main() {
 fn hash(bencher: Bencher<'_, '_>, digest: Digest, level: Level, lens: &[usize]) {
     let data = common::noise(lens.iter().sum());
     let mut rest = &data[..];
-    let chunks: Vec<&[u8]> = lens
-        .iter()
-        .filter_map(|&len| rest.split_off(..len))
-        .collect();
+    let chunks: Vec<&[u8]> = lens.iter().filter_map(|&len| rest.split_off(..len)).collect();
     bencher
         .counter(BytesCount::new(data.len()))
         .bench_local(|| digest.hash_many_at(level, &chunks));
@@ -28,9 +25,7 @@ fn hash(bencher: Bencher<'_, '_>, digest: Digest, level: Level, lens: &[usize]) 
 
 /// What one window of `make` yields: chunks of 16 to 256 KiB.
 fn window() -> Vec<usize> {
-    (0..64)
-        .map(|n| (16 << 10) + n * 7919 % (112 << 10))
-        .collect()
+    (0..64).map(|n| (16 << 10) + n * 7919 % (112 << 10)).collect()
 }
 
 #[divan::bench(args = Level::supported())]

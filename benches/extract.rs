@@ -38,18 +38,10 @@ impl Made {
         std::fs::write(&blob, common::text(LEN)).expect("it is written");
         let workers = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let store = MemoryStore::new(coding);
-        let options = MakeOptions {
-            workers,
-            ..MakeOptions::default()
-        };
+        let options = MakeOptions { workers, ..MakeOptions::default() };
         let input = Input::open(&blob).expect("it is there");
         let (index, _) = make(input, Some(&store), &options, &Silent).expect("it is made");
-        Self {
-            directory,
-            store,
-            index,
-            workers,
-        }
+        Self { directory, store, index, workers }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -60,39 +52,20 @@ impl Made {
 #[divan::bench(args = [Coding::Plain, Coding::Zstd], sample_count = 10)]
 fn new_file(bencher: Bencher<'_, '_>, coding: Coding) {
     let made = Made::new(coding);
-    let options = ExtractOptions {
-        workers: made.workers,
-        ..ExtractOptions::default()
-    };
+    let options = ExtractOptions { workers: made.workers, ..ExtractOptions::default() };
     bencher.counter(BytesCount::new(LEN)).bench_local(|| {
-        extract(
-            &made.index,
-            &made.store,
-            &made.path("output"),
-            &options,
-            &Silent,
-        )
-        .expect("it is extracted")
+        extract(&made.index, &made.store, &made.path("output"), &options, &Silent)
+            .expect("it is extracted")
     });
 }
 
 #[divan::bench(sample_count = 10)]
 fn all_in_place(bencher: Bencher<'_, '_>) {
     let made = Made::new(Coding::Zstd);
-    let options = ExtractOptions {
-        workers: made.workers,
-        in_place: true,
-        flush: false,
-    };
+    let options = ExtractOptions { workers: made.workers, in_place: true, flush: false };
     bencher.counter(BytesCount::new(LEN)).bench_local(|| {
-        extract(
-            &made.index,
-            &made.store,
-            &made.path("blob"),
-            &options,
-            &Silent,
-        )
-        .expect("it is extracted")
+        extract(&made.index, &made.store, &made.path("blob"), &options, &Silent)
+            .expect("it is extracted")
     });
 }
 

@@ -25,15 +25,10 @@ fn run(bencher: Bencher<'_, '_>, store: impl Fn() -> Option<MemoryStore> + Sync)
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     std::fs::write(file.path(), common::text(LEN)).expect("it is written");
     let workers = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let options = MakeOptions {
-        workers,
-        ..MakeOptions::default()
-    };
+    let options = MakeOptions { workers, ..MakeOptions::default() };
     let run = |store: &Option<MemoryStore>| -> Result<usize> {
         let store = store.as_ref().map(|store| store as &dyn WriteStore);
-        Ok(make(Input::open(file.path())?, store, &options, &Silent)?
-            .0
-            .len())
+        Ok(make(Input::open(file.path())?, store, &options, &Silent)?.0.len())
     };
     bencher
         .counter(BytesCount::new(LEN))

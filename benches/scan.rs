@@ -21,19 +21,13 @@ const LEN: usize = 1 << 20;
 fn cut(bencher: Bencher<'_, '_>, level: Level, sizes: ChunkSizes) {
     let data = common::noise(LEN);
     let cutter = Cutter::at_level(level, CutRule::Buzhash, sizes).expect("the sizes are valid");
-    bencher
-        .counter(BytesCount::new(LEN))
-        .bench_local(|| cutter.cut_window(&data));
+    bencher.counter(BytesCount::new(LEN)).bench_local(|| cutter.cut_window(&data));
 }
 
 /// The smallest size is that of the hash's window, so no byte is skipped.
 #[divan::bench(args = Level::supported())]
 fn every_byte_tested(bencher: Bencher<'_, '_>, level: Level) {
-    cut(
-        bencher,
-        level,
-        ChunkSizes::new(48, 64 << 10, 256 << 10).expect("valid"),
-    );
+    cut(bencher, level, ChunkSizes::new(48, 64 << 10, 256 << 10).expect("valid"));
 }
 
 /// 16:64:256 KiB: a fifth of all bytes need not be tested.
@@ -46,7 +40,5 @@ fn default_sizes(bencher: Bencher<'_, '_>, level: Level) {
 fn fastcdc_default_sizes(bencher: Bencher<'_, '_>) {
     let data = common::noise(LEN);
     let cutter = Cutter::new(CutRule::FastCdc, ChunkSizes::default()).expect("valid");
-    bencher
-        .counter(BytesCount::new(LEN))
-        .bench_local(|| cutter.cut_window(&data));
+    bencher.counter(BytesCount::new(LEN)).bench_local(|| cutter.cut_window(&data));
 }

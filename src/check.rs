@@ -4,18 +4,19 @@
 //! index -(batches)-> positions -(read, hash xN)-> chunks -> equal to the index's ids?
 //! ```
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use cairn_formats::{Chunk, ChunkId, Error as FormatError, Index, is_zero};
-use rustix::fs::{SeekFrom, seek};
+use rustix::fs::{OFlags, SeekFrom, seek};
+use rustix::io::Errno;
 
 use crate::buffer::Buffer;
 use crate::flow::each;
-use crate::{Error, Monitor, Result, Unit};
+use crate::{Error, Monitor, Result, Silent, Unit};
 
 /// Bytes read and hashed at once by one worker: several chunks for each lane of the hash kernel.
 const BATCH: u64 = 2 << 20;
@@ -27,13 +28,16 @@ pub fn verify_index(
     workers: usize,
     monitor: &dyn Monitor,
 ) -> Result<()> {
-    let file = File::open(path).map_err(Error::io("open", path))?;
+    // A pipe must not block before it is refused.
+    let flags = OFlags::NONBLOCK.bits() as i32;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let file = file.map_err(Error::io("open", path))?;
     let metadata = file.metadata().map_err(Error::io("read", path))?;
     if metadata.is_dir() {
-        return Err(Error::file(
-            path,
-            "is a directory; an index describes one file",
-        ));
+        return Err(Error::file(path, "is a directory; an index describes one file"));
+    }
+    if !metadata.is_file() && !metadata.file_type().is_block_device() {
+        return Err(Error::file(path, "is neither a file nor a block device"));
     }
     let len = len_of(&file).map_err(Error::io("measure", path))?;
     let expected = index.blob_size();
@@ -41,6 +45,8 @@ pub fn verify_index(
         let why = format!("index size ({expected}) does not match file size ({len})");
         return Err(Error::file(path, why));
     }
+    // desync is silent about an empty blob, and there is nothing to interrupt.
+    let monitor = if index.is_empty() { &Silent } else { monitor };
     monitor.start("", Unit::Chunks, Some(index.len() as u64));
     let outcome = Comparison::new(index, &file, path).run(workers, monitor, |_, outcome| outcome);
     monitor.finish();
@@ -58,7 +64,9 @@ pub(crate) fn chunks_in_place(
 ) -> Result<Vec<bool>> {
     let flags: Vec<AtomicBool> = (0..index.len()).map(|_| AtomicBool::new(false)).collect();
     monitor.start("Validating", Unit::Chunks, Some(index.len() as u64));
-    let outcome = Comparison::new(index, file, path).run(workers, monitor, |position, outcome| {
+    // Chunks of zeros are not asked for: making a hole costs less than looking.
+    let comparison = Comparison { zeros_matter: false, ..Comparison::new(index, file, path) };
+    let outcome = comparison.run(workers, monitor, |position, outcome| {
         flags[position].store(outcome.is_ok(), Ordering::Relaxed);
         Ok(())
     });
@@ -73,16 +81,13 @@ struct Comparison<'a> {
     file: &'a File,
     path: &'a Path,
     zeros: Chunk<'static>,
+    /// Whether it must be known where zeros are.
+    zeros_matter: bool,
 }
 
 impl<'a> Comparison<'a> {
     fn new(index: &'a Index, file: &'a File, path: &'a Path) -> Self {
-        Self {
-            index,
-            file,
-            path,
-            zeros: zeros_of(index),
-        }
+        Self { index, file, path, zeros: zeros_of(index), zeros_matter: true }
     }
 
     /// Reads and hashes all chunks and tells `each_chunk` how each one fared.
@@ -103,13 +108,24 @@ impl<'a> Comparison<'a> {
         })
     }
 
+    /// Checks consecutive chunks. Those without an outcome were not looked at.
     fn batch(&self, buffer: &mut Buffer, batch: Range<usize>) -> Result<Vec<(usize, Result<()>)>> {
         let start = self.index.chunk(batch.start).start;
         let len = (self.index.chunk(batch.end - 1).end() - start) as usize;
+        let is_zero_chunk = |position| {
+            let chunk = self.index.chunk(position);
+            chunk.id == self.zeros.id() && chunk.len == self.zeros.data().len()
+        };
+        if batch.clone().all(is_zero_chunk) {
+            if !self.zeros_matter {
+                return Ok(Vec::new());
+            }
+            if self.is_hole(start, len) {
+                return Ok(batch.map(|position| (position, Ok(()))).collect());
+            }
+        }
         let buffer = buffer.front(len);
-        self.file
-            .read_exact_at(buffer, start)
-            .map_err(Error::io("read", self.path))?;
+        self.file.read_exact_at(buffer, start).map_err(Error::io("read", self.path))?;
         let claim = |position: usize| {
             let chunk = self.index.chunk(position);
             let from = (chunk.start - start) as usize;
@@ -121,16 +137,17 @@ impl<'a> Comparison<'a> {
         let claims: Vec<_> = rest.iter().map(|&position| claim(position)).collect();
         let verified = Chunk::verify_many(self.index.digest(), &claims).into_iter();
         let outcomes = verified.zip(rest).map(|(outcome, position)| {
-            (
-                position,
-                outcome.map(|_| ()).map_err(|e| self.differs(position, &e)),
-            )
+            (position, outcome.map(|_| ()).map_err(|e| self.differs(position, &e)))
         });
-        Ok(zero
-            .into_iter()
-            .map(|position| (position, Ok(())))
-            .chain(outcomes)
-            .collect())
+        Ok(zero.into_iter().map(|position| (position, Ok(()))).chain(outcomes).collect())
+    }
+
+    /// Whether the file has a hole there, which need not be read to be known as zeros.
+    fn is_hole(&self, start: u64, len: usize) -> bool {
+        match seek(self.file, SeekFrom::Data(start)) {
+            Ok(data) => data >= start + len as u64,
+            Err(e) => e == Errno::NXIO,
+        }
     }
 
     fn is_zeros(&self, (id, data): (ChunkId, &[u8])) -> bool {
@@ -139,11 +156,7 @@ impl<'a> Comparison<'a> {
 
     fn differs(&self, position: usize, error: &FormatError) -> Error {
         let chunk = self.index.chunk(position);
-        let place = format!(
-            "does not match its index at bytes {}..{}",
-            chunk.start,
-            chunk.end()
-        );
+        let place = format!("does not match its index at bytes {}..{}", chunk.start, chunk.end());
         Error::file(self.path, format!("{place}: {error}"))
     }
 }

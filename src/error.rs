@@ -16,7 +16,7 @@ pub enum Error {
     #[error(transparent)]
     Format(#[from] cairn_formats::Error),
     /// A chunk of a store does not hold what the index asks for.
-    #[error("{store}: {source}, needed at offset {at}")]
+    #[error("{store}: at offset {at}: {source}")]
     Chunk {
         /// The store it came from.
         store: String,
@@ -51,18 +51,11 @@ pub enum Error {
 impl Error {
     /// For `map_err`: what was being done, to which file.
     pub fn io(doing: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
-        move |source| Error::Io {
-            doing,
-            path: path.as_ref().to_owned(),
-            source,
-        }
+        move |source| Error::Io { doing, path: path.as_ref().to_owned(), source }
     }
 
     /// A file that is not as it should be.
     pub fn file(path: impl AsRef<Path>, why: impl Into<String>) -> Self {
-        Error::File {
-            path: path.as_ref().to_owned(),
-            why: why.into(),
-        }
+        Error::File { path: path.as_ref().to_owned(), why: why.into() }
     }
 }

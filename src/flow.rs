@@ -106,10 +106,7 @@ pub struct Turns<'a, T> {
 impl<'a, T> Turns<'a, T> {
     /// A gate in front of `value`. The first turn is that of item 0.
     pub fn new(stop: &'a Stop, value: T) -> Self {
-        Self {
-            stop,
-            state: Mutex::new((0, value)),
-        }
+        Self { stop, state: Mutex::new((0, value)) }
     }
 
     /// Waits until it is the turn of item `number`, then changes the value. `None` if the crew has
@@ -120,11 +117,7 @@ impl<'a, T> Turns<'a, T> {
             if self.stop.is_stopped() {
                 return None;
             }
-            gate = self
-                .stop
-                .turn
-                .wait(gate)
-                .unwrap_or_else(PoisonError::into_inner);
+            gate = self.stop.turn.wait(gate).unwrap_or_else(PoisonError::into_inner);
         }
         drop(gate);
         let mut state = lock(&self.state);
@@ -153,23 +146,13 @@ struct Gathered<T, F> {
 impl<T, E, F: FnMut(T) -> Result<(), E>> Gather<T, F> {
     /// The first result handed to `sink` is that of item 0.
     pub fn new(sink: F) -> Self {
-        Self {
-            state: Mutex::new(Gathered {
-                next: 0,
-                waiting: BTreeMap::new(),
-                sink,
-            }),
-        }
+        Self { state: Mutex::new(Gathered { next: 0, waiting: BTreeMap::new(), sink }) }
     }
 
     /// Takes the result of item `number`.
     pub fn put(&self, number: u64, result: T) -> Result<(), E> {
         let mut state = lock(&self.state);
-        let Gathered {
-            next,
-            waiting,
-            sink,
-        } = &mut *state;
+        let Gathered { next, waiting, sink } = &mut *state;
         waiting.insert(number, result);
         while let Some(result) = waiting.remove(next) {
             *next += 1;
@@ -261,12 +244,7 @@ mod tests {
             },
         );
         assert_eq!((done, sum.into_inner()), (Ok(()), 500_500));
-        let failed = each(
-            3,
-            0..,
-            || (),
-            |(), n: u64| if n < 50 { Ok(()) } else { Err(n) },
-        );
+        let failed = each(3, 0.., || (), |(), n: u64| if n < 50 { Ok(()) } else { Err(n) });
         assert!(failed.unwrap_err() >= 50);
     }
 

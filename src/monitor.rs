@@ -30,11 +30,7 @@ pub trait Monitor: Sync {
 
     /// For `?`: an error if the user wants the job to end.
     fn check(&self) -> Result<()> {
-        if self.is_interrupted() {
-            Err(Error::Interrupted)
-        } else {
-            Ok(())
-        }
+        if self.is_interrupted() { Err(Error::Interrupted) } else { Ok(()) }
     }
 }
 

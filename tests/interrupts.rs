@@ -39,10 +39,7 @@ impl Sandbox {
             // Half the bytes are zero, so that compression has something to do.
             (x & 0xffff_ffff).to_le_bytes()
         };
-        let blob: Vec<u8> = std::iter::repeat_with(word)
-            .take(BLOB_LEN / 8)
-            .flatten()
-            .collect();
+        let blob: Vec<u8> = std::iter::repeat_with(word).take(BLOB_LEN / 8).flatten().collect();
         fs::write(directory.path().join("blob"), blob).unwrap();
         Self { directory }
     }
@@ -54,21 +51,13 @@ impl Sandbox {
     fn cairn(&self, arguments: &[&str]) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cairn"));
         command.current_dir(&self.directory).args(arguments);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     /// Runs to the end, which must be a good one; returns how long that took.
     fn run(&self, arguments: &[&str]) -> Duration {
         let began = Instant::now();
-        assert!(
-            self.cairn(arguments).wait().unwrap().success(),
-            "{arguments:?}"
-        );
+        assert!(self.cairn(arguments).wait().unwrap().success(), "{arguments:?}");
         began.elapsed()
     }
 
@@ -78,9 +67,7 @@ impl Sandbox {
         std::thread::sleep(after);
         // That it has ended by itself already is no failure.
         let mut kill = Command::new("kill");
-        kill.arg(format!("-{signal}"))
-            .arg(child.id().to_string())
-            .stderr(Stdio::null());
+        kill.arg(format!("-{signal}")).arg(child.id().to_string()).stderr(Stdio::null());
         kill.status().unwrap();
         let output = child.wait_with_output().unwrap();
         (output.status, String::from_utf8(output.stderr).unwrap())
@@ -90,9 +77,7 @@ impl Sandbox {
     fn strays(&self, expected: &[&str]) -> Vec<String> {
         let names = fs::read_dir(&self.directory).unwrap();
         let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        names
-            .filter(|name| !expected.contains(&name.as_str()))
-            .collect()
+        names.filter(|name| !expected.contains(&name.as_str())).collect()
     }
 }
 
@@ -108,9 +93,7 @@ fn temporaries_in_store(store: &Path) -> usize {
                 continue;
             };
             let coded = CodedChunk::from_compressed(id, fs::read(file.path()).unwrap()).unwrap();
-            coded
-                .open(Digest::default(), &mut decoder, 256 << 10)
-                .unwrap();
+            coded.open(Digest::default(), &mut decoder, 256 << 10).unwrap();
         }
     }
     temporaries
@@ -152,10 +135,7 @@ fn an_interrupted_make_leaves_no_index_and_no_temporary_files() {
         assert_eq!(temporaries_in_store(&sandbox.path("store")), 0);
         fs::create_dir_all(sandbox.path("store")).unwrap();
     }
-    assert!(
-        interrupted > MOMENTS / 3,
-        "only {interrupted} of {MOMENTS} were in time"
-    );
+    assert!(interrupted > MOMENTS / 3, "only {interrupted} of {MOMENTS} were in time");
     sandbox.run(&make);
     assert_eq!(fs::read(sandbox.path("index.caibx")).unwrap(), expected);
 }
@@ -179,15 +159,9 @@ fn an_interrupted_extract_leaves_the_old_output() {
         } else {
             assert!(output == blob, "a run that ended well wrote something else");
         }
-        assert_eq!(
-            sandbox.strays(&["blob", "store", "index.caibx", "output"]),
-            [""; 0]
-        );
+        assert_eq!(sandbox.strays(&["blob", "store", "index.caibx", "output"]), [""; 0]);
     }
-    assert!(
-        interrupted > MOMENTS / 3,
-        "only {interrupted} of {MOMENTS} were in time"
-    );
+    assert!(interrupted > MOMENTS / 3, "only {interrupted} of {MOMENTS} were in time");
 }
 
 #[test]
@@ -219,10 +193,7 @@ fn after_a_kill_the_next_run_works_and_clears_what_was_left() {
         assert!(output == blob || !status.success() && output == b"old");
         sandbox.run(&extract);
         assert!(fs::read(sandbox.path("output")).unwrap() == blob);
-        assert_eq!(
-            sandbox.strays(&["blob", "store", "index.caibx", "output"]),
-            [""; 0]
-        );
+        assert_eq!(sandbox.strays(&["blob", "store", "index.caibx", "output"]), [""; 0]);
     }
 }
 
@@ -245,13 +216,7 @@ fn a_killed_extract_in_place_goes_on_where_it_was() {
 fn waiting_for_a_pipe_can_be_interrupted() {
     let sandbox = Sandbox::new();
     let fifo = sandbox.path("fifo");
-    assert!(
-        Command::new("mkfifo")
-            .arg(&fifo)
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     // Nobody ever writes to it.
     let make = ["make", "-s", "store", "index.caibx", "fifo"];
     let (status, said) = sandbox.end(&make, SIGINT, Duration::from_millis(300));

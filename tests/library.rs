@@ -32,20 +32,11 @@ impl Sandbox {
     }
 
     fn make(&self, store: &dyn WriteStore, options: &MakeOptions) -> Result<(Index, MakeStats)> {
-        make(
-            Input::open(&self.path("blob"))?,
-            Some(store),
-            options,
-            &Silent,
-        )
+        make(Input::open(&self.path("blob"))?, Some(store), options, &Silent)
     }
 
     fn extract(&self, index: &Index, store: &dyn Store, in_place: bool) -> Result<ExtractStats> {
-        let options = ExtractOptions {
-            in_place,
-            workers: 3,
-            ..ExtractOptions::default()
-        };
+        let options = ExtractOptions { in_place, workers: 3, ..ExtractOptions::default() };
         extract(index, store, &self.path("output"), &options, &Silent)
     }
 
@@ -55,28 +46,20 @@ impl Sandbox {
 
     fn names(&self) -> HashSet<String> {
         let entries = fs::read_dir(self.directory.path()).unwrap();
-        entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect()
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 }
 
 /// Small chunks, so that small blobs have many.
 fn options(workers: usize) -> MakeOptions {
     let sizes = ChunkSizes::new(256, 1024, 4096).unwrap();
-    MakeOptions {
-        sizes,
-        workers,
-        ..MakeOptions::default()
-    }
+    MakeOptions { sizes, workers, ..MakeOptions::default() }
 }
 
 fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let byte = || {
-        x = x
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (x >> 56) as u8
     };
     std::iter::repeat_with(byte).take(len).collect()
@@ -104,20 +87,8 @@ fn make_asks_and_puts_once_per_distinct_chunk() {
     let store = Recorder::new(MemoryStore::default());
     let (index, stats) = sandbox.make(&store, &options(3)).unwrap();
     let calls = store.take();
-    let has = count(&calls, |call| {
-        if let Call::Has(id) = call {
-            Some(*id)
-        } else {
-            None
-        }
-    });
-    let put = count(&calls, |call| {
-        if let Call::Put(id) = call {
-            Some(*id)
-        } else {
-            None
-        }
-    });
+    let has = count(&calls, |call| if let Call::Has(id) = call { Some(*id) } else { None });
+    let put = count(&calls, |call| if let Call::Put(id) = call { Some(*id) } else { None });
     assert_eq!(has, (distinct(&index).len(), distinct(&index)));
     assert_eq!(put, has);
     assert_eq!(stats.stored, put.0 as u64);
@@ -134,12 +105,7 @@ fn second_make_writes_nothing() {
     let (second, stats) = sandbox.make(&store, &options(2)).unwrap();
     assert_eq!(first, second);
     assert_eq!((stats.stored, stats.stored_bytes), (0, 0));
-    assert!(
-        !store
-            .take()
-            .iter()
-            .any(|call| matches!(call, Call::Put(_) | Call::Get(_)))
-    );
+    assert!(!store.take().iter().any(|call| matches!(call, Call::Put(_) | Call::Get(_))));
 }
 
 #[test]
@@ -150,13 +116,7 @@ fn extract_gets_each_distinct_chunk_once_and_zeros_never() {
     store.take();
     let stats = sandbox.extract(&index, &store, false).unwrap();
     assert_eq!(sandbox.output(), mixture());
-    let gets = count(&store.take(), |call| {
-        if let Call::Get(id) = call {
-            Some(*id)
-        } else {
-            None
-        }
-    });
+    let gets = count(&store.take(), |call| if let Call::Get(id) = call { Some(*id) } else { None });
     assert_eq!(gets.0, gets.1.len());
     assert_eq!(stats.fetched, gets.0 as u64);
     assert!(stats.zero > 0 && stats.own > 0);
@@ -202,13 +162,8 @@ fn a_bad_chunk_leaves_the_old_output_whole() {
     for fault in [Fault::Fail, Fault::Lose, Fault::TurnBit, Fault::CutShort] {
         for good in [0, 1, 7, 40] {
             let faulty = Faulty::after(good, fault, &store);
-            let error = sandbox
-                .extract(&index, &faulty, false)
-                .unwrap_err()
-                .to_string();
-            let named = distinct(&index)
-                .iter()
-                .any(|id| error.contains(&id.to_hex()));
+            let error = sandbox.extract(&index, &faulty, false).unwrap_err().to_string();
+            let named = distinct(&index).iter().any(|id| error.contains(&id.to_hex()));
             assert!(named, "{fault:?}: {error}");
             assert_eq!(sandbox.output(), b"old");
             assert_eq!(sandbox.names().len(), 2, "{:?}", sandbox.names());
@@ -221,10 +176,7 @@ fn a_store_that_fails_makes_no_index() {
     let sandbox = Sandbox::new(&mixture());
     for good in [0, 1, 20] {
         let store = Faulty::after(good, Fault::Fail, MemoryStore::default());
-        assert!(matches!(
-            sandbox.make(&store, &options(3)),
-            Err(Error::Store(_))
-        ));
+        assert!(matches!(sandbox.make(&store, &options(3)), Err(Error::Store(_))));
     }
 }
 
@@ -248,12 +200,7 @@ fn an_interrupted_job_ends_as_such() {
     for patience in 0..3 {
         let input = Input::open(&sandbox.path("blob")).unwrap();
         let fresh = MemoryStore::default();
-        let made = make(
-            input,
-            Some(&fresh),
-            &options(2),
-            &Impatient(patience.into()),
-        );
+        let made = make(input, Some(&fresh), &options(2), &Impatient(patience.into()));
         assert!(matches!(made, Err(Error::Interrupted)));
         let extracted = extract(
             &index,
@@ -274,21 +221,14 @@ fn a_blob_larger_than_its_windows_is_cut_as_in_one_pass() {
     let mut blob = noise(9 << 20, 5);
     blob[3_000_000..6_000_000].fill(0);
     let sandbox = Sandbox::new(&blob);
-    let file = fs::File::options()
-        .write(true)
-        .open(sandbox.path("blob"))
-        .unwrap();
+    let file = fs::File::options().write(true).open(sandbox.path("blob")).unwrap();
     file.set_len(13 << 20).unwrap();
     std::os::unix::fs::FileExt::write_at(&file, &noise(1 << 20, 6), 12 << 20).unwrap();
     let blob = fs::read(sandbox.path("blob")).unwrap();
     for rule in [CutRule::Buzhash, CutRule::FastCdc] {
         let expected = single_pass(&blob, rule);
         for workers in [1, 2, 7] {
-            let options = MakeOptions {
-                rule,
-                workers,
-                ..MakeOptions::default()
-            };
+            let options = MakeOptions { rule, workers, ..MakeOptions::default() };
             let (index, _) = sandbox.make(&MemoryStore::default(), &options).unwrap();
             let ends: Vec<u64> = index.chunks().map(|chunk| chunk.end()).collect();
             assert_eq!(ends, expected, "{rule:?}, {workers} workers");
@@ -348,10 +288,7 @@ fn verifying_names_the_first_bytes_that_differ() {
         wrong[at] ^= 1;
         fs::write(sandbox.path("wrong"), wrong).unwrap();
         let error = verify(&sandbox.path("wrong")).unwrap_err();
-        let chunk = index
-            .chunks()
-            .find(|chunk| chunk.end() > at as u64)
-            .unwrap();
+        let chunk = index.chunks().find(|chunk| chunk.end() > at as u64).unwrap();
         let place = format!("bytes {}..{}", chunk.start, chunk.end());
         assert!(error.contains(&place), "{error}");
     }

@@ -9,10 +9,7 @@ pub fn noise(len: usize) -> Vec<u8> {
         x ^= x << 17;
         x.to_le_bytes()
     };
-    let mut bytes: Vec<u8> = std::iter::repeat_with(word)
-        .take(len.div_ceil(8))
-        .flatten()
-        .collect();
+    let mut bytes: Vec<u8> = std::iter::repeat_with(word).take(len.div_ceil(8)).flatten().collect();
     bytes.truncate(len);
     bytes
 }

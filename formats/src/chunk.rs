@@ -24,22 +24,14 @@ impl<'a> Chunk<'a> {
     /// Names plain bytes by hashing them.
     pub fn name(digest: Digest, data: impl Into<Cow<'a, [u8]>>) -> Self {
         let data = data.into();
-        Self {
-            id: digest.hash(&data),
-            data,
-        }
+        Self { id: digest.hash(&data), data }
     }
 
     /// Names many pieces of plain bytes at once, which is several times faster than one by one.
     pub fn name_many(digest: Digest, pieces: &[&'a [u8]]) -> Vec<Self> {
         let ids = digest.hash_many(pieces);
         let chunks = ids.into_iter().zip(pieces);
-        chunks
-            .map(|(id, &data)| Self {
-                id,
-                data: Cow::Borrowed(data),
-            })
-            .collect()
+        chunks.map(|(id, &data)| Self { id, data: Cow::Borrowed(data) }).collect()
     }
 
     /// Checks that plain bytes have the id they claim.
@@ -51,10 +43,7 @@ impl<'a> Chunk<'a> {
     pub fn verify_many(digest: Digest, claims: &[(ChunkId, &'a [u8])]) -> Vec<Result<Self>> {
         let pieces: Vec<&[u8]> = claims.iter().map(|&(_, data)| data).collect();
         let named = Self::name_many(digest, &pieces).into_iter();
-        named
-            .zip(claims)
-            .map(|(chunk, &(id, _))| chunk.expect_id(id))
-            .collect()
+        named.zip(claims).map(|(chunk, &(id, _))| chunk.expect_id(id)).collect()
     }
 
     /// The digest of the bytes.
@@ -68,14 +57,7 @@ impl<'a> Chunk<'a> {
     }
 
     fn expect_id(self, id: ChunkId) -> Result<Self> {
-        if self.id == id {
-            Ok(self)
-        } else {
-            Err(Error::WrongId {
-                id,
-                actual: self.id,
-            })
-        }
+        if self.id == id { Ok(self) } else { Err(Error::WrongId { id, actual: self.id }) }
     }
 }
 
@@ -143,10 +125,7 @@ mod tests {
     fn a_wrong_id_never_becomes_a_chunk() {
         let id = Digest::Sha512_256.hash(b"right");
         for digest in [Digest::Sha512_256, Digest::Sha256] {
-            assert!(matches!(
-                Chunk::verify(digest, id, b"wrong"),
-                Err(Error::WrongId { .. })
-            ));
+            assert!(matches!(Chunk::verify(digest, id, b"wrong"), Err(Error::WrongId { .. })));
         }
         let results = Chunk::verify_many(Digest::Sha512_256, &[(id, b"wrong"), (id, b"right")]);
         assert!(results[0].is_err());
@@ -160,10 +139,7 @@ mod tests {
         for coding in [Coding::Plain, Coding::Zstd] {
             let coded = Encoder::new(3).encode(&chunk, coding);
             assert_eq!(coded.coding(), coding);
-            assert_eq!(
-                coded.open(Digest::Sha512_256, &mut decoder, 1000).unwrap(),
-                chunk
-            );
+            assert_eq!(coded.open(Digest::Sha512_256, &mut decoder, 1000).unwrap(), chunk);
             // one byte less than it needs
             assert!(coded.open(Digest::Sha512_256, &mut decoder, 999).is_err());
             assert!(coded.open(Digest::Sha256, &mut decoder, 1000).is_err());

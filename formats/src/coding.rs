@@ -42,10 +42,7 @@ impl Coding {
             (&[0xfd, b'7', b'z', b'X', b'Z', 0], Coding::Xz),
             (&[0x1f, 0x8b], Coding::Gzip),
         ];
-        MAGICS
-            .iter()
-            .find(|(magic, _)| bytes.starts_with(magic))
-            .map(|&(_, coding)| coding)
+        MAGICS.iter().find(|(magic, _)| bytes.starts_with(magic)).map(|&(_, coding)| coding)
     }
 }
 
@@ -90,9 +87,7 @@ impl Encoder {
         let (mut small, large) = (context(), context());
         if level == DEFAULT_LEVEL {
             for parameter in SMALL_CHUNK_PARAMETERS {
-                small
-                    .set_parameter(parameter)
-                    .expect("the parameters are in zstd's range");
+                small.set_parameter(parameter).expect("the parameters are in zstd's range");
             }
         }
         Self { small, large }
@@ -104,14 +99,9 @@ impl Encoder {
         match coding {
             Coding::Plain => CodedChunk::new(chunk.id(), Coding::Plain, data.to_vec()),
             Coding::Zstd | Coding::Xz | Coding::Gzip => {
-                let zstd = if data.len() <= SMALL_CHUNK {
-                    &mut self.small
-                } else {
-                    &mut self.large
-                };
-                let bytes = zstd
-                    .compress(data)
-                    .expect("a buffer of the bound size is enough");
+                let zstd =
+                    if data.len() <= SMALL_CHUNK { &mut self.small } else { &mut self.large };
+                let bytes = zstd.compress(data).expect("a buffer of the bound size is enough");
                 CodedChunk::new(chunk.id(), Coding::Zstd, bytes)
             }
         }
@@ -132,9 +122,7 @@ impl Default for Decoder {
 impl Decoder {
     /// A decoder for every coding.
     pub fn new() -> Self {
-        Self {
-            zstd: Decompressor::new().expect("zstd has memory for a context"),
-        }
+        Self { zstd: Decompressor::new().expect("zstd has memory for a context") }
     }
 
     /// Decodes into a buffer that the plain bytes must fill exactly.
@@ -144,11 +132,7 @@ impl Decoder {
             return Ok(());
         }
         let expected = plain.len() as u64;
-        Err(Error::WrongSize {
-            id: coded.id(),
-            expected,
-            actual: got.to_string(),
-        })
+        Err(Error::WrongSize { id: coded.id(), expected, actual: got.to_string() })
     }
 
     /// Decodes at most `limit` bytes; a chunk that has more is an error.
@@ -167,18 +151,11 @@ impl Decoder {
             expected: room as u64,
             actual: "more".to_owned(),
         };
-        let bad = |why: String| Error::BadCoding {
-            id: coded.id(),
-            coding: coded.coding(),
-            why,
-        };
+        let bad = |why: String| Error::BadCoding { id: coded.id(), coding: coded.coding(), why };
         match coded.coding() {
             Coding::Plain => {
                 let bytes = coded.bytes();
-                plain
-                    .get_mut(..bytes.len())
-                    .ok_or_else(too_long)?
-                    .copy_from_slice(bytes);
+                plain.get_mut(..bytes.len()).ok_or_else(too_long)?.copy_from_slice(bytes);
                 Ok(bytes.len())
             }
             Coding::Zstd => match self.zstd.decompress_to_buffer(coded.bytes(), plain) {
@@ -219,9 +196,7 @@ mod tests {
     use crate::{ChunkId, Digest};
 
     fn plain() -> Vec<u8> {
-        (0..50_000_u32)
-            .flat_map(|n| (n / 7).to_le_bytes())
-            .collect()
+        (0..50_000_u32).flat_map(|n| (n / 7).to_le_bytes()).collect()
     }
 
     fn coded(bytes: Vec<u8>) -> Result<CodedChunk> {
@@ -254,11 +229,7 @@ mod tests {
             assert_eq!(buffer, plain());
             for (len, word) in [(buffer.len() - 1, "more"), (buffer.len() + 1, "200000")] {
                 let error = decoder.decode_exact(&coded, &mut vec![0; len]).unwrap_err();
-                assert!(
-                    matches!(error, Error::WrongSize { .. }),
-                    "{}: {error}",
-                    coded.coding()
-                );
+                assert!(matches!(error, Error::WrongSize { .. }), "{}: {error}", coded.coding());
                 assert!(error.to_string().contains(word), "{error}");
             }
         }
@@ -271,9 +242,7 @@ mod tests {
         encoder.include_contentsize(false).unwrap();
         encoder.write_all(&plain()).unwrap();
         let coded = coded(encoder.finish().unwrap()).unwrap();
-        let opened = coded
-            .open(Digest::default(), &mut Decoder::new(), 1 << 20)
-            .unwrap();
+        let opened = coded.open(Digest::default(), &mut Decoder::new(), 1 << 20).unwrap();
         assert_eq!(opened.data(), plain());
     }
 
@@ -286,11 +255,7 @@ mod tests {
             let error = Decoder::new().decode(&coded, 1 << 16).unwrap_err();
             assert!(matches!(error, Error::WrongSize { .. }), "{error}");
         }
-        assert!(
-            Decoder::new()
-                .decode(&coded(bomb).unwrap(), 1 << 16)
-                .is_err()
-        );
+        assert!(Decoder::new().decode(&coded(bomb).unwrap(), 1 << 16).is_err());
     }
 
     #[test]
@@ -301,11 +266,7 @@ mod tests {
                 let Ok(coded) = coded(good[..len].to_vec()) else {
                     continue;
                 };
-                assert!(
-                    coded
-                        .open(Digest::default(), &mut Decoder::new(), 1 << 20)
-                        .is_err()
-                );
+                assert!(coded.open(Digest::default(), &mut Decoder::new(), 1 << 20).is_err());
             }
             for at in (0..good.len()).step_by(101) {
                 let mut bad = good.clone();
@@ -337,10 +298,7 @@ mod tests {
                 plain().into_iter().cycle().take(len).collect::<Vec<u8>>(),
             );
             let coded = encoder.encode(&chunk, Coding::Zstd);
-            assert_eq!(
-                coded.open(Digest::default(), &mut decoder, len).unwrap(),
-                chunk
-            );
+            assert_eq!(coded.open(Digest::default(), &mut decoder, len).unwrap(), chunk);
         }
     }
 }

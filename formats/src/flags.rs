@@ -44,11 +44,7 @@ pub fn of_blob(digest: Digest) -> u64 {
 
 /// The digest a feature word stands for.
 pub fn digest(flags: u64) -> Digest {
-    if flags & SHA512_256 != 0 {
-        Digest::Sha512_256
-    } else {
-        Digest::Sha256
-    }
+    if flags & SHA512_256 != 0 { Digest::Sha512_256 } else { Digest::Sha256 }
 }
 
 /// The word with everything removed that another flag makes superfluous.
@@ -136,10 +132,7 @@ mod tests {
             ACL,
             KNOWN,
         ] {
-            assert!(
-                matches!(check(flags), Err(Error::BadIndex { .. })),
-                "{flags:#x}"
-            );
+            assert!(matches!(check(flags), Err(Error::BadIndex { .. })), "{flags:#x}");
         }
     }
 

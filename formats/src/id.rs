@@ -49,9 +49,7 @@ impl FromStr for ChunkId {
 
     /// Reads 64 hex digits. Upper case is refused: names in stores are lower case.
     fn from_str(hex: &str) -> Result<Self> {
-        let invalid = || Error::ChunkName {
-            name: hex.to_owned(),
-        };
+        let invalid = || Error::ChunkName { name: hex.to_owned() };
         let digits: &[u8; 64] = hex.as_bytes().try_into().map_err(|_| invalid())?;
         let mut bytes = [0; 32];
         for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
@@ -86,13 +84,7 @@ mod tests {
     fn other_names_are_refused() {
         let good = "0".repeat(64);
         assert!(good.parse::<ChunkId>().is_ok());
-        for bad in [
-            "",
-            "00",
-            &good[1..],
-            &format!("{good}0"),
-            &good.replace('0', "A"),
-        ] {
+        for bad in ["", "00", &good[1..], &format!("{good}0"), &good.replace('0', "A")] {
             assert!(bad.parse::<ChunkId>().is_err(), "{bad}");
         }
         // 64 bytes, but not 64 ASCII digits

@@ -62,23 +62,13 @@ impl IndexChunk {
 impl Index {
     /// An index of a blob, still without chunks.
     pub fn of_blob(digest: Digest, sizes: ChunkSizes) -> Self {
-        Self {
-            flags: flags::of_blob(digest),
-            sizes,
-            items: Vec::new(),
-        }
+        Self { flags: flags::of_blob(digest), sizes, items: Vec::new() }
     }
 
     /// Appends the next chunk. Its length must be in `1..=sizes().max()`.
     pub fn push(&mut self, id: ChunkId, len: usize) {
-        assert!(
-            (1..=self.sizes.max()).contains(&len),
-            "a chunk of {len} bytes"
-        );
-        self.items.push(Item {
-            end: self.blob_size() + len as u64,
-            id,
-        });
+        assert!((1..=self.sizes.max()).contains(&len), "a chunk of {len} bytes");
+        self.items.push(Item { end: self.blob_size() + len as u64, id });
     }
 
     /// The feature word.
@@ -114,16 +104,8 @@ impl Index {
     /// The chunk at a position in the list. Panics beyond the last.
     pub fn chunk(&self, position: usize) -> IndexChunk {
         let Item { end, id } = self.items[position];
-        let start = if position == 0 {
-            0
-        } else {
-            self.items[position - 1].end
-        };
-        IndexChunk {
-            start,
-            len: (end - start) as usize,
-            id,
-        }
+        let start = if position == 0 { 0 } else { self.items[position - 1].end };
+        IndexChunk { start, len: (end - start) as usize, id }
     }
 
     /// All chunks in the order of the blob.
@@ -152,11 +134,7 @@ impl Index {
     /// Nothing is allocated from a number in the file: memory grows with the items that are there.
     pub fn read(mut input: impl Read) -> Result<Self> {
         let (flags, sizes) = read_header(&mut input)?;
-        let mut index = Self {
-            flags,
-            sizes,
-            items: Vec::new(),
-        };
+        let mut index = Self { flags, sizes, items: Vec::new() };
         let mut buffer = vec![0; ITEM_LEN * ITEMS_AT_ONCE];
         loop {
             let got = read_full(&mut input, &mut buffer)?;
@@ -218,10 +196,7 @@ impl Index {
     }
 
     fn is_tail(&self, unit: &[u8; ITEM_LEN]) -> bool {
-        self.tail()
-            .iter()
-            .enumerate()
-            .all(|(i, &expected)| word(unit, 8 * i) == expected)
+        self.tail().iter().enumerate().all(|(i, &expected)| word(unit, 8 * i) == expected)
     }
 
     fn push_unit(&mut self, unit: &[u8; ITEM_LEN]) -> Result<()> {
@@ -237,26 +212,17 @@ impl Index {
         }
         if end - last > self.sizes.max() as u64 {
             let (len, max) = (end - last, self.sizes.max());
-            return Err(self.bad(format!(
-                "chunk {} has {len} bytes, more than {max}",
-                self.len()
-            )));
+            return Err(self.bad(format!("chunk {} has {len} bytes, more than {max}", self.len())));
         }
         let id = unit.last_chunk().expect("an item holds an id");
-        self.items.push(Item {
-            end,
-            id: ChunkId::from_bytes(*id),
-        });
+        self.items.push(Item { end, id: ChunkId::from_bytes(*id) });
         Ok(())
     }
 
     /// An error at the item that would be read next.
     fn bad(&self, why: impl Into<String>) -> Error {
         let at = HEADER_LEN + TABLE_HEADER_LEN + ITEM_LEN * self.len();
-        Error::BadIndex {
-            at: at as u64,
-            why: why.into(),
-        }
+        Error::BadIndex { at: at as u64, why: why.into() }
     }
 }
 
@@ -264,18 +230,13 @@ fn read_header(input: &mut impl Read) -> Result<(u64, ChunkSizes)> {
     let mut header = [0; HEADER_LEN + TABLE_HEADER_LEN];
     let got = read_full(input, &mut header)?;
     if got == 0 {
-        return Err(Error::NotAnIndex {
-            why: "it is empty".to_owned(),
-        });
+        return Err(Error::NotAnIndex { why: "it is empty".to_owned() });
     }
     if got < 16 || word(&header, 0) != HEADER_LEN as u64 || word(&header, 8) != INDEX_TYPE {
         let why = "it does not begin with an index header".to_owned();
         return Err(Error::NotAnIndex { why });
     }
-    let bad = |at, why: &str| Error::BadIndex {
-        at,
-        why: why.to_owned(),
-    };
+    let bad = |at, why: &str| Error::BadIndex { at, why: why.to_owned() };
     if got < header.len() {
         return Err(bad(got as u64, "it is cut off inside its header"));
     }
@@ -315,15 +276,7 @@ mod tests {
 
     #[test]
     fn written_indexes_read_back() {
-        for chunks in [
-            0,
-            1,
-            2,
-            ITEMS_AT_ONCE - 1,
-            ITEMS_AT_ONCE,
-            ITEMS_AT_ONCE + 1,
-            1000,
-        ] {
+        for chunks in [0, 1, 2, ITEMS_AT_ONCE - 1, ITEMS_AT_ONCE, ITEMS_AT_ONCE + 1, 1000] {
             let index = sample(chunks);
             let bytes = bytes(&index);
             assert_eq!(bytes.len() as u64, index.file_size());
@@ -335,10 +288,7 @@ mod tests {
     #[test]
     fn chunks_know_where_they_are() {
         let index = sample(3);
-        let chunks: Vec<_> = index
-            .chunks()
-            .map(|chunk| (chunk.start, chunk.len))
-            .collect();
+        let chunks: Vec<_> = index.chunks().map(|chunk| (chunk.start, chunk.len)).collect();
         assert_eq!(chunks, [(0, 1), (1, 1001), (1002, 2001)]);
         assert_eq!(index.blob_size(), 3003);
     }
@@ -360,11 +310,7 @@ mod tests {
     fn every_truncation_is_refused() {
         let bytes = bytes(&sample(3));
         for len in 0..bytes.len() {
-            assert!(
-                Index::read(&bytes[..len]).is_err(),
-                "{len} of {} bytes",
-                bytes.len()
-            );
+            assert!(Index::read(&bytes[..len]).is_err(), "{len} of {} bytes", bytes.len());
         }
     }
 
@@ -374,10 +320,7 @@ mod tests {
             for more in [1, 39, 40, 41] {
                 let mut bytes = bytes(&sample(chunks));
                 bytes.resize(bytes.len() + more, 0);
-                assert!(
-                    read_error(&bytes).contains("follow"),
-                    "{chunks} chunks, {more} more"
-                );
+                assert!(read_error(&bytes).contains("follow"), "{chunks} chunks, {more} more");
             }
         }
     }

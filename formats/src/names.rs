@@ -69,12 +69,7 @@ mod tests {
         let hex = id.to_hex();
         assert_eq!(parse(&hex), Some((id, false)));
         assert_eq!(parse(&format!("{hex}.cacnk")), Some((id, true)));
-        for stray in [
-            ".tmp-cacnk.17",
-            &format!("{hex}.tmp"),
-            &format!("{hex}.cacnk.1"),
-            "",
-        ] {
+        for stray in [".tmp-cacnk.17", &format!("{hex}.tmp"), &format!("{hex}.cacnk.1"), ""] {
             assert_eq!(parse(stray), None, "{stray}");
         }
     }

@@ -101,10 +101,7 @@ impl FromStr for Level {
     type Err = UnknownLevel;
 
     fn from_str(text: &str) -> Result<Level, UnknownLevel> {
-        Level::ALL
-            .into_iter()
-            .find(|level| level.name() == text)
-            .ok_or(UnknownLevel)
+        Level::ALL.into_iter().find(|level| level.name() == text).ok_or(UnknownLevel)
     }
 }
 

@@ -5,9 +5,7 @@
 pub fn is_zero(data: &[u8]) -> bool {
     let (blocks, rest) = data.as_chunks::<64>();
     // Folding a whole block before the test lets the compiler use vectors.
-    blocks
-        .iter()
-        .all(|block| block.iter().fold(0, |any, &byte| any | byte) == 0)
+    blocks.iter().all(|block| block.iter().fold(0, |any, &byte| any | byte) == 0)
         && rest.iter().all(|&byte| byte == 0)
 }
 

@@ -51,9 +51,7 @@ fn input(recipe: &Value, words: &Value) -> Vec<u8> {
 fn lcg64(seed: u64) -> impl Iterator<Item = u8> {
     let mut x = seed;
     std::iter::repeat_with(move || {
-        x = x
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (x >> 56) as u8
     })
 }
@@ -92,32 +90,15 @@ fn all_blob_vectors_match_to_the_byte() {
     for case in blobs {
         let name = case["name"].as_str().unwrap();
         let blob = input(&case["recipe"], &vectors["words"]);
-        assert_eq!(
-            Digest::Sha256.hash(&blob).to_hex(),
-            case["input_sha256"],
-            "{name}: recipe"
-        );
+        assert_eq!(Digest::Sha256.hash(&blob).to_hex(), case["input_sha256"], "{name}: recipe");
 
         let size = |key: &str| case[key].as_u64().unwrap() as usize;
         let sizes = ChunkSizes::new(size("min"), size("avg"), size("max")).unwrap();
-        assert_eq!(
-            u64::from(sizes.discriminator()),
-            case["discriminator"],
-            "{name}"
-        );
+        assert_eq!(u64::from(sizes.discriminator()), case["discriminator"], "{name}");
         let options = case["options"].as_array().unwrap();
         let is_sha256 = options.iter().any(|option| option == "--digest=sha256");
-        let digest = if is_sha256 {
-            Digest::Sha256
-        } else {
-            Digest::Sha512_256
-        };
-        let printed = if is_sha256 {
-            Digest::Sha256
-        } else {
-            Digest::Sha512_256
-        }
-        .hash(&blob);
+        let digest = if is_sha256 { Digest::Sha256 } else { Digest::Sha512_256 };
+        let printed = if is_sha256 { Digest::Sha256 } else { Digest::Sha512_256 }.hash(&blob);
         assert_eq!(printed.to_hex(), case["printed_digest"], "{name}");
 
         for level in Level::supported() {
@@ -141,17 +122,11 @@ fn all_blob_vectors_match_to_the_byte() {
 fn sizes_given_as_options_parse_to_what_casync_records() {
     for case in vectors()["blobs"].as_array().unwrap() {
         let options = case["options"].as_array().unwrap();
-        let given = options
-            .iter()
-            .find_map(|o| o.as_str().unwrap().strip_prefix("--chunk-size="));
+        let given = options.iter().find_map(|o| o.as_str().unwrap().strip_prefix("--chunk-size="));
         let Some(given) = given else { continue };
         // Three bare numbers are KiB here, as in desync; a suffix makes them bytes.
         let bare_triplet = given.contains(':') && !given.contains('K');
-        let given = if bare_triplet {
-            format!("{given}B")
-        } else {
-            given.to_owned()
-        };
+        let given = if bare_triplet { format!("{given}B") } else { given.to_owned() };
         let sizes: ChunkSizes = given.parse().unwrap();
         let recorded = [sizes.min(), sizes.avg(), sizes.max()].map(|size| size as u64);
         assert_eq!(

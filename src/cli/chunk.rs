@@ -53,6 +53,6 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         }
         Ok(())
     })?;
-    output.flush()?;
+    output.flush().map_err(Error::io("write to", "standard output"))?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use cairn::Error;
 use cairn::extract::{ExtractOptions, ExtractStats, extract};
 use cairn_store::{Location, StoreOptions, open};
 use clap::Parser;
@@ -44,18 +45,16 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     if let Location::Local(index) = &args.index {
-        let same = index
-            .canonicalize()
-            .ok()
-            .zip(args.output.canonicalize().ok());
+        let both = index.metadata().ok().zip(args.output.metadata().ok());
         anyhow::ensure!(
-            *index != args.output && same.is_none_or(|(index, output)| index != output),
+            *index != args.output && both.is_none_or(|(a, b)| !options::is_same_file(&a, &b)),
             "{}: input and output are the same file",
             index.display()
         );
     }
-    let store = open(&args.stores.store, &StoreOptions::default())?;
+    // The index first: where it comes through a pipe, its maker may still be making the store.
     let index = options::index(&args.index, context.digest)?;
+    let store = open(&args.stores.store, &StoreOptions::default())?;
     let options = ExtractOptions {
         in_place: args.in_place,
         flush: args.fsync,
@@ -82,18 +81,11 @@ fn print_stats(stats: &ExtractStats) -> anyhow::Result<()> {
         ("chunks-in-place", stats.in_place),
         ("bytes-copied-from-seeds", 0),
         ("bytes-cloned-from-seeds", 0),
-        (
-            "blocksize",
-            if stats.chunks > 0 {
-                stats.block_size
-            } else {
-                0
-            },
-        ),
+        ("blocksize", if stats.chunks > 0 { stats.block_size } else { 0 }),
         ("bytes-total", stats.bytes),
         ("chunks-total", stats.chunks),
         ("seeds", seeds),
     ]);
-    writeln!(io::stdout(), "{stats}")?;
+    writeln!(io::stdout(), "{stats}").map_err(Error::io("write to", "standard output"))?;
     Ok(())
 }

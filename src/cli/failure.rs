@@ -49,20 +49,25 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     io_error(error).is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
 }
 
+/// Whether it was a store that gave us something wrong.
+fn is_of_store(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(Error::Chunk { .. } | Error::Store(_)))
+}
+
 fn hint(error: &anyhow::Error) -> Option<&'static str> {
     use cairn_formats::Error as Format;
     use cairn_store::Error as Store;
-    let format = error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<Format>());
-    let store = error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<Store>());
+    let format = error.chain().find_map(|cause| cause.downcast_ref::<Format>());
+    let store = error.chain().find_map(|cause| cause.downcast_ref::<Store>());
     match (format, store) {
-        (Some(Format::WrongId { .. }), _) if error.downcast_ref::<Error>().is_some() => Some(
-            "the chunk is damaged where it came from; make it again from the original, or add \
-                  another store with -s",
-        ),
+        (Some(Format::WrongId { .. } | Format::WrongSize { .. } | Format::BadCoding { .. }), _)
+            if is_of_store(error) =>
+        {
+            Some(
+                "the chunk is damaged in the store: add another store with -s, or write it again \
+                 with `cairn make --repair` from the original",
+            )
+        }
         (_, Some(Store::Missing { .. })) => {
             Some("add the store that has the chunk with -s, or make it again from the original")
         }

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufWriter, Write};
 
+use cairn::Error;
 use cairn_store::Location;
 use clap::Parser;
 
@@ -17,9 +18,8 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let index = options::index(&args.index, context.digest)?;
     let mut output = BufWriter::new(io::stdout());
-    for chunk in index.chunks() {
-        writeln!(output, "{}", chunk.id)?;
-    }
-    output.flush()?;
+    let mut chunks = index.chunks();
+    let written = chunks.try_for_each(|chunk| writeln!(output, "{}", chunk.id));
+    written.and_then(|()| output.flush()).map_err(Error::io("write to", "standard output"))?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `cairn make`
 
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,7 @@ use cairn_store::{Location, WriteStore, open_writable};
 use clap::Parser;
 
 use super::Context;
-use super::options::{Concurrency, WriteOptions};
+use super::options::{Concurrency, WriteOptions, is_same_file};
 
 /// Chunk a file into a store and write its index
 ///
@@ -46,6 +47,10 @@ pub(super) struct Args {
           value_parser = clap::value_parser!(i32).range(1..=19))]
     level: i32,
 
+    /// Read the chunks that the store has already and write those again that are damaged
+    #[arg(long)]
+    repair: bool,
+
     /// Print statistics as JSON to standard error
     #[arg(long)]
     print_stats: bool,
@@ -59,29 +64,27 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let input = Input::open(&args.file)?;
-    let (device, inode, mode) = input.identity()?;
+    let metadata = input.metadata()?;
     if let Location::Local(index) = &args.index {
-        check_place(index, (device, inode))?;
+        check_place(index, &metadata)?;
     }
     let options = args.write.store_options();
-    let store = args
-        .store
-        .as_ref()
-        .map(|store| open_writable(store, &options))
-        .transpose()?;
+    let store = args.store.as_ref().map(|store| open_writable(store, &options)).transpose()?;
     let options = MakeOptions {
         rule: args.chunker,
         sizes: args.chunk_size,
         digest: context.digest,
         level: args.level,
+        repair: args.repair,
         workers: args.concurrency.processors(),
     };
     let store: Option<&dyn WriteStore> = store.as_deref();
     let (index, stats) = make(input, store, &options, &context.progress)?;
     // A signal that came after the last chunk still means: no index.
     cairn::Monitor::check(&context.progress)?;
-    // As casync: whoever may read the blob may read its index.
-    write_index(&args.index, &index, mode & 0o666, args.write.flush())?;
+    // As casync: whoever may read the blob may read its index. The mode of a pipe says nothing.
+    let mode = if metadata.is_file() { metadata.mode() & 0o666 } else { 0o666 };
+    write_index(&args.index, &index, mode, args.write.flush())?;
     if args.print_stats {
         print_stats(&stats)?;
     }
@@ -94,28 +97,18 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
 
 /// Refuses early what would fail after all the work: an index in place of the input, of a
 /// directory, or in a directory that is not there.
-fn check_place(index: &Path, input: (u64, u64)) -> anyhow::Result<()> {
+fn check_place(index: &Path, input: &Metadata) -> anyhow::Result<()> {
     if let Ok(metadata) = index.metadata() {
         anyhow::ensure!(
-            (metadata.dev(), metadata.ino()) != input,
+            !is_same_file(&metadata, input),
             "{}: input and output are the same file",
             index.display()
         );
-        anyhow::ensure!(
-            !metadata.is_dir(),
-            "{}: the index is a directory",
-            index.display()
-        );
+        anyhow::ensure!(!metadata.is_dir(), "{}: the index is a directory", index.display());
     }
-    let parent = index
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
+    let parent = index.parent().filter(|parent| !parent.as_os_str().is_empty());
     if let Some(parent) = parent.filter(|parent| !parent.is_dir()) {
-        anyhow::bail!(
-            "{}: there is no directory {}",
-            index.display(),
-            parent.display()
-        );
+        anyhow::bail!("{}: there is no directory {}", index.display(), parent.display());
     }
     Ok(())
 }

@@ -24,12 +24,7 @@ use self::signals::Signals;
 
 /// Stores, moves and mounts big data by content, compatible with casync and desync
 #[derive(Debug, Parser)]
-#[command(
-    name = "cairn",
-    version,
-    propagate_version = true,
-    disable_help_subcommand = false
-)]
+#[command(name = "cairn", version, propagate_version = true, disable_help_subcommand = false)]
 struct Cli {
     /// Digest that chunk ids are made with: sha512-256 or sha256
     #[arg(long, global = true, value_name = "NAME", default_value = "sha512-256")]

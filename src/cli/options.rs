@@ -1,6 +1,8 @@
 //! Groups of flags that several commands share.
 
+use std::fs::Metadata;
 use std::num::NonZeroUsize;
+use std::os::unix::fs::MetadataExt;
 use std::thread;
 
 use cairn_formats::{Coding, Digest, Index};
@@ -12,12 +14,7 @@ use clap::Args;
 #[derive(Debug, Args)]
 pub(super) struct Concurrency {
     /// Number of workers; no more than there are processors are used where only they are the limit
-    #[arg(
-        short = 'n',
-        long = "concurrency",
-        value_name = "N",
-        default_value = "10"
-    )]
+    #[arg(short = 'n', long = "concurrency", value_name = "N", default_value = "10")]
     workers: NonZeroUsize,
 }
 
@@ -34,13 +31,7 @@ impl Concurrency {
 #[derive(Debug, Args)]
 pub(super) struct ReadStores {
     /// Store to read chunks from; several are asked in their order
-    #[arg(
-        short,
-        long = "store",
-        value_name = "STORE",
-        required = true,
-        value_delimiter = ','
-    )]
+    #[arg(short, long = "store", value_name = "STORE", required = true, value_delimiter = ',')]
     pub(super) store: Vec<Location>,
 }
 
@@ -59,23 +50,19 @@ pub(super) struct WriteOptions {
 
 impl WriteOptions {
     pub(super) fn store_options(&self) -> StoreOptions {
-        let coding = if self.uncompressed {
-            Coding::Plain
-        } else {
-            Coding::Zstd
-        };
-        StoreOptions {
-            local: LocalOptions {
-                coding,
-                durability: self.durability,
-            },
-        }
+        let coding = if self.uncompressed { Coding::Plain } else { Coding::Zstd };
+        StoreOptions { local: LocalOptions { coding, durability: self.durability } }
     }
 
     /// Whether the index, too, must be on the disk.
     pub(super) fn flush(&self) -> bool {
         self.durability != Durability::None
     }
+}
+
+/// Whether two names lead to one file.
+pub(super) fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
 /// Reads an index whose ids must be made with the digest the user said.

@@ -65,20 +65,12 @@ impl Progress {
         } else {
             Form::Nothing
         };
-        Self {
-            signals,
-            form,
-            prefix: "",
-            phase: Arc::default(),
-        }
+        Self { signals, form, prefix: "", phase: Arc::default() }
     }
 
     /// The same, with other words before the names of phases in lines for programs.
     pub(super) fn with_prefix(&self, prefix: &'static str) -> Self {
-        Self {
-            prefix,
-            ..self.clone()
-        }
+        Self { prefix, ..self.clone() }
     }
 
     /// Prints a closing line for people who saw a bar.
@@ -137,11 +129,7 @@ fn bar(name: &str, unit: Unit, total: Option<u64>) -> ProgressBar {
         (Unit::Chunks, Some(_)) => "{human_pos}/{human_len} chunks  {eta} left",
         (Unit::Chunks, None) => "{human_pos} chunks  {elapsed}",
     };
-    let gauge = if total.is_some() {
-        "[{bar:30}] {percent:>3}%  "
-    } else {
-        "{spinner} "
-    };
+    let gauge = if total.is_some() { "[{bar:30}] {percent:>3}%  " } else { "{spinner} " };
     let style = ProgressStyle::with_template(&format!("{{msg}} {gauge}{counts}"))
         .expect("the template is well-formed")
         .progress_chars("=> ");
@@ -154,19 +142,9 @@ impl Lines {
     fn start(prefix: &str, name: &str, total: Option<u64>) -> Self {
         let now = Instant::now();
         // desync gives some bars no name at all, and then no blank either.
-        let prefix = if name.is_empty() {
-            String::new()
-        } else {
-            format!("{prefix}{name} ")
-        };
+        let prefix = if name.is_empty() { String::new() } else { format!("{prefix}{name} ") };
         let total = total.unwrap_or(0);
-        let lines = Self {
-            prefix,
-            total,
-            done: 0,
-            started: now,
-            printed: now,
-        };
+        let lines = Self { prefix, total, done: 0, started: now, printed: now };
         lines.print(None);
         lines
     }
@@ -214,10 +192,8 @@ fn go_duration(duration: Duration) -> String {
 /// A JSON object of numbers, indented by two blanks, with its keys in the order given: scripts
 /// written for desync may compare text.
 pub(super) fn ordered_json(pairs: &[(&str, u64)]) -> String {
-    let lines: Vec<String> = pairs
-        .iter()
-        .map(|(key, value)| format!("  \"{key}\": {value}"))
-        .collect();
+    let lines: Vec<String> =
+        pairs.iter().map(|(key, value)| format!("  \"{key}\": {value}")).collect();
     format!("{{\n{}\n}}", lines.join(",\n"))
 }
 
@@ -233,9 +209,6 @@ mod tests {
 
     #[test]
     fn json_keeps_the_order_of_its_keys() {
-        assert_eq!(
-            ordered_json(&[("b", 1), ("a", 2)]),
-            "{\n  \"b\": 1,\n  \"a\": 2\n}"
-        );
+        assert_eq!(ordered_json(&[("b", 1), ("a", 2)]), "{\n  \"b\": 1,\n  \"a\": 2\n}");
     }
 }

@@ -31,8 +31,6 @@ impl Signals {
 
     /// The number of the signal that was caught.
     pub(super) fn caught(&self) -> Option<u8> {
-        u8::try_from(self.caught.load(Ordering::Relaxed))
-            .ok()
-            .filter(|&signal| signal > 0)
+        u8::try_from(self.caught.load(Ordering::Relaxed)).ok().filter(|&signal| signal > 0)
     }
 }

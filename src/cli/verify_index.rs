@@ -26,11 +26,6 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let index = options::index(&args.index, context.digest)?;
-    verify_index(
-        &index,
-        &args.file,
-        args.concurrency.processors(),
-        &context.progress,
-    )?;
+    verify_index(&index, &args.file, args.concurrency.processors(), &context.progress)?;
     Ok(())
 }

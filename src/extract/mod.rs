@@ -19,7 +19,7 @@ use cairn_store::Store;
 pub use self::plan::{Plan, Step};
 use self::target::Target;
 use crate::check::{chunks_in_place, zeros_of};
-use crate::{Monitor, Result, Unit};
+use crate::{Monitor, Result, Silent, Unit};
 
 /// How a blob is extracted.
 #[derive(Clone, Debug)]
@@ -35,11 +35,7 @@ pub struct ExtractOptions {
 
 impl Default for ExtractOptions {
     fn default() -> Self {
-        Self {
-            in_place: false,
-            flush: false,
-            workers: 1,
-        }
+        Self { in_place: false, flush: false, workers: 1 }
     }
 }
 
@@ -76,6 +72,8 @@ pub fn extract(
     options: &ExtractOptions,
     monitor: &dyn Monitor,
 ) -> Result<ExtractStats> {
+    // desync is silent about an empty blob, and there is nothing to interrupt.
+    let monitor = if index.is_empty() { &Silent } else { monitor };
     let target = Target::open(output, index.blob_size(), options.in_place)?;
     let in_place = if target.is_blank() {
         monitor.start("Validating", Unit::Chunks, Some(0));
@@ -85,10 +83,7 @@ pub fn extract(
         chunks_in_place(index, target.file(), output, options.workers, monitor)?
     };
     let plan = Plan::new(index, zeros_of(index).id(), &in_place);
-    let stats = ExtractStats {
-        block_size: target.block_size()?,
-        ..plan.stats(index)
-    };
+    let stats = ExtractStats { block_size: target.block_size()?, ..plan.stats(index) };
     monitor.start("Assembling", Unit::Chunks, Some(stats.chunks));
     let filled = fill::fill(index, &plan, store, &target, options.workers, monitor);
     monitor.finish();

@@ -90,10 +90,7 @@ impl Plan {
                     Source::InPlace => Step::InPlace(range),
                     Source::Zero => Step::Zero(range),
                     Source::Store => Step::Store(range),
-                    Source::Own(from) => Step::Own {
-                        chunks: range,
-                        from,
-                    },
+                    Source::Own(from) => Step::Own { chunks: range, from },
                 });
             }
         }
@@ -132,11 +129,7 @@ struct First<'a> {
 
 impl<'a> First<'a> {
     fn new(index: &'a Index) -> Self {
-        Self {
-            index,
-            positions: HashTable::new(),
-            hasher: DefaultHashBuilder::default(),
-        }
+        Self { index, positions: HashTable::new(), hasher: DefaultHashBuilder::default() }
     }
 
     /// The first position at which the chunk at `position` was seen; `position` itself if it is new.
@@ -144,21 +137,14 @@ impl<'a> First<'a> {
     /// A hostile index may list one id with two lengths. Only equal lengths are the same chunk: the
     /// other then fails when it is fetched.
     fn of(&mut self, position: usize) -> usize {
-        let Self {
-            index,
-            positions,
-            hasher,
-        } = self;
+        let Self { index, positions, hasher } = self;
         let key = |position: usize| {
             let chunk = index.chunk(position);
             (chunk.id, chunk.len)
         };
         let hash = |position: usize| hasher.hash_one(key(position).0.as_bytes());
         let same = |&known: &usize| key(known) == key(position);
-        *positions
-            .entry(hash(position), same, |&known| hash(known))
-            .or_insert(position)
-            .get()
+        *positions.entry(hash(position), same, |&known| hash(known)).or_insert(position).get()
     }
 }
 
@@ -190,10 +176,7 @@ mod tests {
 
     #[test]
     fn consecutive_chunks_share_a_step() {
-        assert_eq!(
-            plan("abc00d", ""),
-            [Step::Store(0..3), Step::Zero(3..5), Step::Store(5..6)]
-        );
+        assert_eq!(plan("abc00d", ""), [Step::Store(0..3), Step::Zero(3..5), Step::Store(5..6)]);
         assert_eq!(plan("", ""), []);
     }
 
@@ -201,19 +184,10 @@ mod tests {
     fn each_chunk_is_fetched_once() {
         let expected = [
             Step::Store(0..3),
-            Step::Own {
-                chunks: 3..5,
-                from: 0,
-            },
+            Step::Own { chunks: 3..5, from: 0 },
             Step::Store(5..6),
-            Step::Own {
-                chunks: 6..7,
-                from: 2,
-            },
-            Step::Own {
-                chunks: 7..8,
-                from: 2,
-            },
+            Step::Own { chunks: 6..7, from: 2 },
+            Step::Own { chunks: 7..8, from: 2 },
         ];
         assert_eq!(plan("abcabdcc", ""), expected);
     }
@@ -221,16 +195,10 @@ mod tests {
     #[test]
     fn what_is_there_stays_and_serves_elsewhere() {
         let expected = [
-            Step::Own {
-                chunks: 0..1,
-                from: 3,
-            },
+            Step::Own { chunks: 0..1, from: 3 },
             Step::Store(1..3),
             Step::InPlace(3..4),
-            Step::Own {
-                chunks: 4..5,
-                from: 1,
-            },
+            Step::Own { chunks: 4..5, from: 1 },
         ];
         assert_eq!(plan("abcab", "---="), expected);
         assert_eq!(plan("abc", "==="), [Step::InPlace(0..3)]);
@@ -239,10 +207,7 @@ mod tests {
     #[test]
     fn zeros_are_never_read() {
         // Whether or not the output holds them: making a hole costs less than looking.
-        assert_eq!(
-            plan("0a0", "=-="),
-            [Step::Zero(0..1), Step::Store(1..2), Step::Zero(2..3)]
-        );
+        assert_eq!(plan("0a0", "=-="), [Step::Zero(0..1), Step::Store(1..2), Step::Zero(2..3)]);
     }
 
     #[test]
@@ -261,12 +226,10 @@ mod tests {
                 x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                 x >> 24
             };
-            let chunks: String = (0..len)
-                .map(|_| char::from(b"00abcdefgh"[random() as usize % 10]))
-                .collect();
-            let flags: String = (0..len)
-                .map(|_| if random() % 3 == 0 { '=' } else { '-' })
-                .collect();
+            let chunks: String =
+                (0..len).map(|_| char::from(b"00abcdefgh"[random() as usize % 10])).collect();
+            let flags: String =
+                (0..len).map(|_| if random() % 3 == 0 { '=' } else { '-' }).collect();
             let mut next = 0;
             for step in plan(&chunks, &flags) {
                 let (Step::InPlace(range)

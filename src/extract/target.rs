@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -42,17 +43,11 @@ impl Target {
         }
         let existing = path.metadata().ok();
         let kind = existing.as_ref().map(|metadata| metadata.file_type());
-        if kind.is_some_and(|kind| kind.is_dir()) {
-            return Err(Error::file(
-                path,
-                "the output is a directory; name a file in it",
-            ));
+        if kind.is_some_and(|kind| kind.is_dir()) || path.as_os_str().as_bytes().ends_with(b"/") {
+            return Err(Error::file(path, "the output is a directory; name a file in it"));
         }
         if kind.is_some_and(|kind| !kind.is_file() && !kind.is_block_device()) {
-            return Err(Error::file(
-                path,
-                "the output is neither a file nor a block device",
-            ));
+            return Err(Error::file(path, "the output is neither a file nor a block device"));
         }
         let is_device = kind.is_some_and(|kind| kind.is_block_device());
         // A device node must not be replaced by a file of its name.
@@ -66,20 +61,12 @@ impl Target {
     fn new(path: &Path, len: u64) -> Result<Self> {
         let new = NewFile::create(path, 0o666).map_err(Error::io("create", path))?;
         new.file().set_len(len).map_err(Error::io("size", path))?;
-        Ok(Self {
-            path: path.to_owned(),
-            place: Place::New(new),
-            blank: true,
-        })
+        Ok(Self { path: path.to_owned(), place: Place::New(new), blank: true })
     }
 
     fn in_place(path: &Path, len: u64, is_device: bool) -> Result<Self> {
         let mut options = OpenOptions::new();
-        options
-            .read(true)
-            .write(true)
-            .create(!is_device)
-            .truncate(false);
+        options.read(true).write(true).create(!is_device).truncate(false);
         let file = options.open(path).map_err(Error::io("open", path))?;
         let had = len_of(&file).map_err(Error::io("measure", path))?;
         if !is_device {
@@ -88,11 +75,7 @@ impl Target {
             let why = format!("the device has {had} bytes, the blob needs {len}");
             return Err(Error::file(path, why));
         }
-        Ok(Self {
-            path: path.to_owned(),
-            place: Place::InPlace(file),
-            blank: had == 0,
-        })
+        Ok(Self { path: path.to_owned(), place: Place::InPlace(file), blank: had == 0 })
     }
 
     pub(super) fn file(&self) -> &File {
@@ -108,19 +91,14 @@ impl Target {
 
     /// What the file system says it likes to be written by, in bytes.
     pub(super) fn block_size(&self) -> Result<u64> {
-        let metadata = self
-            .file()
-            .metadata()
-            .map_err(Error::io("read", &self.path))?;
+        let metadata = self.file().metadata().map_err(Error::io("read", &self.path))?;
         Ok(metadata.blksize())
     }
 
     /// Writes consecutive chunks, which by their type are verified.
     pub(super) fn write(&self, at: u64, chunks: &[Chunk<'_>]) -> Result<()> {
-        let mut slices: Vec<IoSlice<'_>> = chunks
-            .iter()
-            .map(|chunk| IoSlice::new(chunk.data()))
-            .collect();
+        let mut slices: Vec<IoSlice<'_>> =
+            chunks.iter().map(|chunk| IoSlice::new(chunk.data())).collect();
         let mut slices = &mut slices[..];
         let mut at = at;
         while !slices.is_empty() {
@@ -153,9 +131,7 @@ impl Target {
         let mut at = range.start;
         while at < range.end {
             let some = (range.end - at).min(COPY_BUFFER as u64);
-            self.file()
-                .write_all_at(&zeros[..some as usize], at)
-                .map_err(self.failed("write"))?;
+            self.file().write_all_at(&zeros[..some as usize], at).map_err(self.failed("write"))?;
             at += some;
         }
         Ok(())
@@ -189,12 +165,8 @@ impl Target {
 
     fn copy_some(&self, from: u64, to: u64, len: usize) -> Result<u64> {
         let mut buffer = vec![0; len.min(COPY_BUFFER)];
-        self.file()
-            .read_exact_at(&mut buffer, from)
-            .map_err(self.failed("read"))?;
-        self.file()
-            .write_all_at(&buffer, to)
-            .map_err(self.failed("write"))?;
+        self.file().read_exact_at(&mut buffer, from).map_err(self.failed("read"))?;
+        self.file().write_all_at(&buffer, to).map_err(self.failed("write"))?;
         Ok(buffer.len() as u64)
     }
 

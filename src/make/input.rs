@@ -1,14 +1,14 @@
 //! The blob as it is read: windows of bytes, and holes that need not be read.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use cairn_formats::chunker::Cutter;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{OFlags, SeekFrom, seek};
+use rustix::fs::{OFlags, SeekFrom, seek, tell};
 use rustix::io::Errno;
 
 use crate::buffer::Buffer;
@@ -22,17 +22,15 @@ const WINDOW: usize = 4 << 20;
 /// All windows together take at most this, in bytes, where many workers share the machine.
 const WINDOWS_BUDGET: usize = 64 << 20;
 
-/// A window has room for at least this many of the longest chunks, so that seams are rare.
-const LONGEST_IN_WINDOW: usize = 4;
+/// A window has room for one of the longest chunks, but for no more than this many bytes: with
+/// chunks of 128 MiB seams are as frequent as cuts, and memory is what matters.
+const LARGEST_WINDOW: usize = 32 << 20;
 
 /// Shorter holes are read like data: they save less than the seams they make.
 const SHORTEST_HOLE: u64 = 1 << 20;
 
 /// How long a read from a pipe waits before it asks whether the user wants to stop.
-const PATIENCE: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 100_000_000,
-};
+const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// A blob to be read: a file, a block device, a pipe, or standard input.
 #[derive(Debug)]
@@ -53,7 +51,12 @@ impl Input {
             let stdin = io::stdin();
             let file = std::os::fd::AsFd::as_fd(&stdin).try_clone_to_owned();
             let file = file.map_err(Error::io("open", "standard input"))?;
-            return Self::of_file(file.into(), "standard input".into());
+            let mut input = Self::of_file(file.into(), "standard input".into())?;
+            if let (Some(len), Ok(at)) = (input.len, tell(&input.file)) {
+                // Whoever handed us the file may have read from it before.
+                input.start = at.min(len);
+            }
+            return Ok(input);
         }
         // A pipe without a writer must not block before anybody listens to the user.
         let flags = OFlags::NONBLOCK.bits() as i32;
@@ -65,37 +68,27 @@ impl Input {
         let metadata = file.metadata().map_err(Error::io("read", &path))?;
         let kind = metadata.file_type();
         if kind.is_dir() {
-            return Err(Error::file(
-                path,
-                "is a directory; a blob is made of one file",
-            ));
+            return Err(Error::file(path, "is a directory; a blob is made of one file"));
         }
         let len = if kind.is_file() {
-            Some(metadata.len())
+            // Files of /proc say that they are empty and are not: that takes reading to find out.
+            Some(metadata.len()).filter(|&len| len > 0)
         } else if kind.is_block_device() {
             Some(seek(&file, SeekFrom::End(0)).map_err(|e| Error::io("measure", &path)(e.into()))?)
         } else {
             None
         };
-        Ok(Self {
-            file,
-            path,
-            len,
-            start: 0,
-            is_regular: kind.is_file(),
-        })
+        let is_regular = kind.is_file() && len.is_some();
+        Ok(Self { file, path, len, start: 0, is_regular })
     }
 
     /// Leaves out the first `start` bytes. Only for what has a length.
     pub fn skip(mut self, start: u64) -> Result<Self> {
         match self.len {
-            Some(len) => self.start = start.min(len),
+            Some(len) => self.start = self.start.saturating_add(start).min(len),
             None if start == 0 => {}
             None => {
-                return Err(Error::file(
-                    self.path,
-                    "cannot start in the middle of a pipe",
-                ));
+                return Err(Error::file(self.path, "cannot start in the middle of a pipe"));
             }
         }
         Ok(self)
@@ -106,13 +99,9 @@ impl Input {
         self.len.map(|len| len - self.start)
     }
 
-    /// Device and inode number, and the mode: who it is, whatever name it was opened by.
-    pub fn identity(&self) -> Result<(u64, u64, u32)> {
-        let metadata = self
-            .file
-            .metadata()
-            .map_err(Error::io("read", &self.path))?;
-        Ok((metadata.dev(), metadata.ino(), metadata.mode()))
+    /// What the system knows about it.
+    pub fn metadata(&self) -> Result<Metadata> {
+        self.file.metadata().map_err(Error::io("read", &self.path))
     }
 }
 
@@ -170,17 +159,8 @@ struct Position {
 
 impl<'a> Windows<'a> {
     pub(super) fn new(input: Input, cutter: &'a Cutter, workers: usize) -> Self {
-        let state = Position {
-            at: input.start,
-            looked: input.start,
-            ..Position::default()
-        };
-        Self {
-            input,
-            cutter,
-            workers,
-            state: Mutex::new(state),
-        }
+        let state = Position { at: input.start, looked: input.start, ..Position::default() };
+        Self { input, cutter, workers, state: Mutex::new(state) }
     }
 
     /// Takes the next stretch, with its number. Data is read into the front of `buffer`.
@@ -219,9 +199,7 @@ impl<'a> Windows<'a> {
     /// Smaller windows for many workers, larger ones for large chunks.
     fn window(&self) -> usize {
         let share = WINDOWS_BUDGET / self.workers.max(1);
-        WINDOW
-            .min(share)
-            .max(LONGEST_IN_WINDOW * self.cutter.sizes().max())
+        WINDOW.min(share).max(self.cutter.sizes().max().min(LARGEST_WINDOW))
     }
 
     fn end(&self, state: &mut Position) -> Result<Option<(u64, Stretch)>> {
@@ -237,17 +215,8 @@ impl<'a> Windows<'a> {
         let (Some(len), true) = (self.input.len, self.input.is_regular) else {
             return Ok(());
         };
-        let now = self
-            .input
-            .file
-            .metadata()
-            .map_err(Error::io("read", &self.input.path))?
-            .len();
-        if now == len {
-            Ok(())
-        } else {
-            Err(self.changed(len, now))
-        }
+        let now = self.input.file.metadata().map_err(Error::io("read", &self.input.path))?.len();
+        if now == len { Ok(()) } else { Err(self.changed(len, now)) }
     }
 
     fn changed(&self, len: u64, now: u64) -> Error {
@@ -260,10 +229,7 @@ impl<'a> Windows<'a> {
         match self.input.file.read_exact_at(buffer, at) {
             Err(e) if e.kind() == ErrorKind::UnexpectedEof => {
                 self.check_len()?;
-                Err(Error::file(
-                    &self.input.path,
-                    format!("ends before byte {at} of its length"),
-                ))
+                Err(Error::file(&self.input.path, format!("ends before byte {at} of its length")))
             }
             read => read.map_err(Error::io("read", &self.input.path)),
         }

@@ -15,9 +15,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cairn_formats::chunker::{CutRule, Cutter, Piece, Stitcher};
-use cairn_formats::coding::{DEFAULT_LEVEL, Encoder};
+use cairn_formats::coding::{DEFAULT_LEVEL, Decoder, Encoder};
 use cairn_formats::{Chunk, ChunkId, ChunkSizes, Digest, Index, is_zero};
-use cairn_store::WriteStore;
+use cairn_store::{Error as StoreError, WriteStore};
 
 pub use self::input::Input;
 use self::input::{Stretch, Windows};
@@ -37,6 +37,8 @@ pub struct MakeOptions {
     pub digest: Digest,
     /// The zstd level for stores that keep compressed chunks.
     pub level: i32,
+    /// Whether chunks that the store has already are read and, if damaged, written again.
+    pub repair: bool,
     /// How many threads work, at least 1.
     pub workers: usize,
 }
@@ -48,6 +50,7 @@ impl Default for MakeOptions {
             sizes: ChunkSizes::default(),
             digest: Digest::default(),
             level: DEFAULT_LEVEL,
+            repair: false,
             workers: 1,
         }
     }
@@ -168,7 +171,8 @@ impl Job<'_> {
         F: FnMut(Vec<Run>) -> Result<()>,
     {
         let mut buffer = Buffer::default();
-        let mut encoder = Encoder::new(self.options.level);
+        let mut coders =
+            Coders { encoder: Encoder::new(self.options.level), decoder: Decoder::new() };
         while let Some((number, stretch)) = self.windows.next(&mut buffer, self.monitor)? {
             let window = buffer.front(stretch.in_memory());
             let Some(pieces) = self.cut(number, &stretch, window) else {
@@ -177,7 +181,7 @@ impl Job<'_> {
             };
             let (runs, chunks) = self.name(&pieces, window);
             if let Some(store) = self.store {
-                self.store_missing(store, &chunks, &mut encoder)?;
+                self.store_missing(store, &chunks, &mut coders)?;
             }
             self.monitor.advance(stretch.len());
             gather.put(number, runs)?;
@@ -189,16 +193,13 @@ impl Job<'_> {
         match *stretch {
             Stretch::Data(_) => {
                 let guesses = self.cutter.cut_window(window);
-                self.counts
-                    .produced
-                    .fetch_add(guesses.len() as u64, Ordering::Relaxed);
-                self.stitcher
-                    .take(number, |stitcher| stitcher.window(window, &guesses))
+                self.counts.produced.fetch_add(guesses.len() as u64, Ordering::Relaxed);
+                self.stitcher.take(number, |stitcher| stitcher.window(window, &guesses))
             }
             Stretch::Hole(len) => self.stitcher.take(number, |stitcher| stitcher.hole(len)),
-            Stretch::End => self
-                .stitcher
-                .take(number, |stitcher| stitcher.end().into_iter().collect()),
+            Stretch::End => {
+                self.stitcher.take(number, |stitcher| stitcher.end().into_iter().collect())
+            }
         }
     }
 
@@ -211,10 +212,8 @@ impl Job<'_> {
             Piece::Zeros { .. } => None,
         };
         // Zeros that had to be read need not be hashed either.
-        let bytes: Vec<Option<&[u8]>> = pieces
-            .iter()
-            .map(|piece| bytes_of(piece).filter(|bytes| !is_zeros(bytes)))
-            .collect();
+        let bytes: Vec<Option<&[u8]>> =
+            pieces.iter().map(|piece| bytes_of(piece).filter(|bytes| !is_zeros(bytes))).collect();
         let to_hash: Vec<&[u8]> = bytes.iter().copied().flatten().collect();
         let mut chunks = Chunk::name_many(self.options.digest, &to_hash);
         let mut named = chunks.iter();
@@ -223,16 +222,8 @@ impl Job<'_> {
                 Some(_) => named.next().expect("every piece with bytes has been named"),
                 None => &self.zeros,
             };
-            let count = if let Piece::Zeros { count, .. } = *piece {
-                count
-            } else {
-                1
-            };
-            Run {
-                id: chunk.id(),
-                len: chunk.data().len(),
-                count,
-            }
+            let count = if let Piece::Zeros { count, .. } = *piece { count } else { 1 };
+            Run { id: chunk.id(), len: chunk.data().len(), count }
         });
         let runs = runs.collect();
         if bytes.len() > to_hash.len() {
@@ -245,27 +236,49 @@ impl Job<'_> {
         &self,
         store: &dyn WriteStore,
         chunks: &[Chunk<'_>],
-        encoder: &mut Encoder,
+        coders: &mut Coders,
     ) -> Result<()> {
         let fresh: Vec<&Chunk<'_>> = {
             let mut seen = lock(&self.seen);
-            chunks
-                .iter()
-                .filter(|chunk| seen.insert(chunk.id()))
-                .collect()
+            chunks.iter().filter(|chunk| seen.insert(chunk.id())).collect()
         };
         let ids: Vec<ChunkId> = fresh.iter().map(|chunk| chunk.id()).collect();
         let there = store.has_many(&ids)?;
-        for (chunk, _) in fresh.iter().zip(there).filter(|&(_, there)| !there) {
+        for (chunk, there) in fresh.into_iter().zip(there) {
+            if there && !(self.options.repair && self.is_damaged(store, chunk, coders)?) {
+                continue;
+            }
             self.monitor.check()?;
-            store.put(&encoder.encode(chunk, store.coding()))?;
+            store.put(&coders.encoder.encode(chunk, store.coding()))?;
             self.counts.stored.fetch_add(1, Ordering::Relaxed);
-            self.counts
-                .stored_bytes
-                .fetch_add(chunk.data().len() as u64, Ordering::Relaxed);
+            self.counts.stored_bytes.fetch_add(chunk.data().len() as u64, Ordering::Relaxed);
         }
         Ok(())
     }
+
+    /// Whether what the store has under the chunk's name is something else.
+    fn is_damaged(
+        &self,
+        store: &dyn WriteStore,
+        chunk: &Chunk<'_>,
+        coders: &mut Coders,
+    ) -> Result<bool> {
+        match store.get(&chunk.id()) {
+            Ok(None) | Err(StoreError::Invalid { .. }) => Ok(true),
+            Ok(Some(coded)) => {
+                let opened =
+                    coded.open(self.options.digest, &mut coders.decoder, chunk.data().len());
+                Ok(opened.is_err())
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
+/// What each worker codes with.
+struct Coders {
+    encoder: Encoder,
+    decoder: Decoder,
 }
 
 impl Counts {

@@ -18,11 +18,7 @@ pub(super) struct Seen {
 impl Seen {
     /// Adds an id. Returns whether it is new.
     pub(super) fn insert(&mut self, id: ChunkId) -> bool {
-        let Self {
-            ids,
-            numbers,
-            hasher,
-        } = self;
+        let Self { ids, numbers, hasher } = self;
         let hash = |id: &ChunkId| hasher.hash_one(id.as_bytes());
         let entry = numbers.entry(
             hash(&id),

@@ -50,18 +50,11 @@ pub enum Error {
 impl Error {
     /// For `map_err`: what was being done, to which file.
     pub fn io(doing: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
-        move |source| Error::Io {
-            doing,
-            path: path.as_ref().to_owned(),
-            source,
-        }
+        move |source| Error::Io { doing, path: path.as_ref().to_owned(), source }
     }
 
     /// For `map_err`: whose bytes are wrong.
     pub fn invalid(place: impl Into<String>) -> impl FnOnce(cairn_formats::Error) -> Self {
-        move |source| Error::Invalid {
-            place: place.into(),
-            source,
-        }
+        move |source| Error::Invalid { place: place.into(), source }
     }
 }

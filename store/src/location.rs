@@ -5,18 +5,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 /// Schemes with a meaning of their own. Everything else is a path, as in desync.
-const REMOTE_SCHEMES: [&str; 10] = [
-    "http",
-    "https",
-    "ssh",
-    "sftp",
-    "ftp",
-    "s3+http",
-    "s3+https",
-    "gs",
-    "oci+http",
-    "oci+https",
-];
+const REMOTE_SCHEMES: [&str; 10] =
+    ["http", "https", "ssh", "sftp", "ftp", "s3+http", "s3+https", "gs", "oci+http", "oci+https"];
 
 /// Where a store or an index is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -45,10 +35,9 @@ impl FromStr for Location {
             return Ok(Location::Stdio);
         }
         Ok(match text.split_once("://") {
-            Some((scheme, _)) if REMOTE_SCHEMES.contains(&scheme) => Location::Remote {
-                scheme: scheme.to_owned(),
-                url: text.to_owned(),
-            },
+            Some((scheme, _)) if REMOTE_SCHEMES.contains(&scheme) => {
+                Location::Remote { scheme: scheme.to_owned(), url: text.to_owned() }
+            }
             _ => Location::Local(PathBuf::from(text)),
         })
     }
@@ -80,10 +69,7 @@ mod tests {
             ("C:\\store", local("C:\\store")),
             (
                 "s3+https://h/b",
-                Location::Remote {
-                    scheme: "s3+https".into(),
-                    url: "s3+https://h/b".into(),
-                },
+                Location::Remote { scheme: "s3+https".into(), url: "s3+https://h/b".into() },
             ),
         ] {
             assert_eq!(text.parse(), Ok(expected.clone()), "{text}");

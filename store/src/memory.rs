@@ -23,10 +23,7 @@ impl Default for MemoryStore {
 impl MemoryStore {
     /// An empty store that wants its chunks in the given coding.
     pub fn new(coding: Coding) -> Self {
-        Self {
-            coding,
-            chunks: Mutex::default(),
-        }
+        Self { coding, chunks: Mutex::default() }
     }
 
     /// How many chunks it holds.

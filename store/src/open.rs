@@ -17,15 +17,10 @@ pub fn open(locations: &[Location], options: &StoreOptions) -> Result<Box<dyn St
     match (stores.next(), locations.len()) {
         (Some(only), 1) => only,
         (Some(first), _) => {
-            let stores = std::iter::once(first)
-                .chain(stores)
-                .collect::<Result<Vec<_>>>()?;
+            let stores = std::iter::once(first).chain(stores).collect::<Result<Vec<_>>>()?;
             Ok(Box::new(Router::new(stores)))
         }
-        (None, _) => Err(Error::Unsupported {
-            place: "store".into(),
-            why: "none given".into(),
-        }),
+        (None, _) => Err(Error::Unsupported { place: "store".into(), why: "none given".into() }),
     }
 }
 
@@ -49,8 +44,5 @@ fn no_store(location: &Location) -> Error {
         Location::Remote { scheme, .. } => format!("{scheme} stores are not supported"),
         Location::Stdio | Location::Local(_) => "not the location of a store".to_owned(),
     };
-    Error::Unsupported {
-        place: location.to_string(),
-        why,
-    }
+    Error::Unsupported { place: location.to_string(), why }
 }

@@ -24,10 +24,15 @@ pub trait Store: Send + Sync {
 
     /// The chunk as it is stored; absence is an error that names it.
     fn fetch(&self, id: &ChunkId) -> Result<CodedChunk> {
-        self.get(id)?.ok_or_else(|| Error::Missing {
-            id: *id,
-            store: self.name(),
-        })
+        self.get(id)?.ok_or_else(|| Error::Missing { id: *id, store: self.name() })
+    }
+
+    /// Another copy of a chunk of which `tried` copies have turned out to be damaged: the one that
+    /// `get` gives, and those that this method gave for lower numbers.
+    ///
+    /// Only a store made of several can have more than one.
+    fn another(&self, _id: &ChunkId, _tried: usize) -> Result<Option<CodedChunk>> {
+        Ok(None)
     }
 
     /// The store as the user named it, for messages.
@@ -66,6 +71,10 @@ impl<S: Store + ?Sized> Store for &S {
 
     fn has_many(&self, ids: &[ChunkId]) -> Result<Vec<bool>> {
         (**self).has_many(ids)
+    }
+
+    fn another(&self, id: &ChunkId, tried: usize) -> Result<Option<CodedChunk>> {
+        (**self).another(id, tried)
     }
 
     fn name(&self) -> String {

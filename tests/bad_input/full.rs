@@ -122,12 +122,8 @@ fn a_read_only_store_serves_all_that_needs_no_writing() {
     let mount = Mount::new(&sandbox, "small", 8192);
     sandbox.cairn("make blob.caibx blob -s small").succeeds();
     mount.make_read_only();
-    sandbox
-        .cairn("extract blob.caibx out -s small")
-        .succeeds_silently();
+    sandbox.cairn("extract blob.caibx out -s small").succeeds_silently();
     assert!(sandbox.read("out") == sandbox.read("blob"));
     // All chunks are there already.
-    sandbox
-        .cairn("make again.caibx blob -s small")
-        .succeeds_silently();
+    sandbox.cairn("make again.caibx blob -s small").succeeds_silently();
 }

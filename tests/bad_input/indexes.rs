@@ -9,9 +9,7 @@ const ITEM: usize = 40;
 /// A sandbox with a store, a good `blob.caibx` of chunks of 64 KiB, and an output that was there.
 fn sandbox() -> Sandbox {
     let sandbox = Sandbox::with_blob(&random(1, 5 * 65_536 + 100));
-    sandbox
-        .cairn("make blob.caibx blob -s store -m 65536B:65536:65536")
-        .succeeds();
+    sandbox.cairn("make blob.caibx blob -s store -m 65536B:65536:65536").succeeds();
     sandbox.write("out", b"what was there before");
     sandbox
 }
@@ -60,7 +58,8 @@ fn an_empty_index_is_refused() {
 fn a_truncated_index_is_refused() {
     let sandbox = sandbox();
     let good = sandbox.read("blob.caibx");
-    for len in [1, 15, 16, 47, 48, 63, 64, 65, 103, 104, 105, 144, good.len() - 40, good.len() - 1] {
+    for len in [1, 15, 16, 47, 48, 63, 64, 65, 103, 104, 105, 144, good.len() - 40, good.len() - 1]
+    {
         is_refused(&sandbox, &good[..len], "index");
     }
     is_refused(&sandbox, &good[..good.len() - 40], "cut off");
@@ -112,9 +111,7 @@ fn absurd_sizes_in_a_header_are_refused_without_memory_for_them() {
         }
         sandbox.write("bad.caibx", &index);
         for words in ["extract bad.caibx out -s store", "verify-index bad.caibx blob"] {
-            sandbox
-                .cairn_with_memory(512 << 10, words)
-                .fails(&["bad.caibx", "sizes"]);
+            sandbox.cairn_with_memory(512 << 10, words).fails(&["bad.caibx", "sizes"]);
         }
         is_refused(&sandbox, &index, "damaged index at byte 24");
     }
@@ -212,8 +209,6 @@ fn a_blob_too_large_for_any_disk_is_refused_and_leaves_nothing() {
     sandbox.write("bad.caibx", &index);
     // Too long for the file system, or else the first chunk is missing.
     let before = sandbox.snapshot();
-    sandbox
-        .cairn_with_memory(1 << 20, "extract bad.caibx out -s store")
-        .fails(&[]);
+    sandbox.cairn_with_memory(1 << 20, "extract bad.caibx out -s store").fails(&[]);
     sandbox.is_as(&before, "extract of 17 TiB");
 }

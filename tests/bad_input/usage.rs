@@ -7,7 +7,7 @@ fn is_misuse(words: &str, parts: &[&str]) {
     let sandbox = Sandbox::with_store(b"a short blob");
     sandbox.write("out", b"what was there before");
     let before = sandbox.snapshot();
-    sandbox.cairn(words).is_misuse(parts);
+    sandbox.cairn(words).misused(parts);
     sandbox.is_as(&before, words);
 }
 
@@ -20,7 +20,7 @@ fn no_workers_are_refused() {
         "chunk blob -n 0",
         "verify-index blob.caibx blob -n many",
     ] {
-        is_misuse(words, &["-n", "--concurrency"]);
+        is_misuse(words, &["--concurrency"]);
     }
 }
 
@@ -89,5 +89,5 @@ fn an_empty_location_is_refused() {
     let sandbox = Sandbox::with_store(b"a short blob");
     let mut command = sandbox.command("make new.caibx blob -s");
     command.arg("");
-    super::common::run(command, None).is_misuse(&["--store", "empty"]);
+    super::common::run(command, None).misused(&["--store", "empty"]);
 }

@@ -61,20 +61,15 @@ impl Cutter {
     pub fn at_level(level: Level, rule: CutRule, sizes: ChunkSizes) -> Result<Self> {
         let method = match rule {
             _ if sizes.min() == sizes.max() => Method::Fixed,
-            CutRule::Buzhash => Method::Buzhash {
-                level,
-                divisor: Divisor::new(sizes.discriminator()),
-            },
+            CutRule::Buzhash => {
+                Method::Buzhash { level, divisor: Divisor::new(sizes.discriminator()) }
+            }
             CutRule::FastCdc => {
                 check_fastcdc(sizes)?;
                 Method::FastCdc
             }
         };
-        let mut cutter = Self {
-            sizes,
-            method,
-            zero_run: 0,
-        };
+        let mut cutter = Self { sizes, method, zero_run: 0 };
         cutter.zero_run = cutter.find_zero_run();
         Ok(cutter)
     }
@@ -157,9 +152,7 @@ fn check_fastcdc(sizes: ChunkSizes) -> Result<()> {
     let within = (MINIMUM_MIN..=MINIMUM_MAX).contains(&sizes.min())
         && (AVERAGE_MIN..=AVERAGE_MAX).contains(&sizes.avg())
         && (MAXIMUM_MIN..=MAXIMUM_MAX).contains(&sizes.max())
-        && [sizes.min(), sizes.avg(), sizes.max()]
-            .iter()
-            .all(|size| size % 2 == 0);
+        && [sizes.min(), sizes.avg(), sizes.max()].iter().all(|size| size % 2 == 0);
     if within {
         return Ok(());
     }
@@ -167,8 +160,5 @@ fn check_fastcdc(sizes: ChunkSizes) -> Result<()> {
         "fastcdc takes {MINIMUM_MIN}..={MINIMUM_MAX}, {AVERAGE_MIN}..={AVERAGE_MAX} and \
          {MAXIMUM_MIN}..={MAXIMUM_MAX} bytes, all even"
     );
-    Err(Error::ChunkSizes {
-        given: sizes.to_string(),
-        why,
-    })
+    Err(Error::ChunkSizes { given: sizes.to_string(), why })
 }

@@ -41,13 +41,7 @@ impl Divisor {
         let offset = (value - 1).wrapping_mul(inverse).wrapping_neg();
         // 2^32 / value - 1, rounded down, is (2^32 - value) / value.
         let most = value.wrapping_neg() / value;
-        Divisor {
-            value,
-            inverse,
-            offset,
-            twos,
-            most,
-        }
+        Divisor { value, inverse, offset, twos, most }
     }
 
     /// Returns `d` itself.
@@ -65,9 +59,7 @@ impl Divisor {
     #[inline(always)]
     fn quotient(&self, hash: u32) -> u32 {
         // Rotating brings low bits that are not zero to the top, where they break the bound.
-        hash.wrapping_mul(self.inverse)
-            .wrapping_add(self.offset)
-            .rotate_right(self.twos)
+        hash.wrapping_mul(self.inverse).wrapping_add(self.offset).rotate_right(self.twos)
     }
 }
 
@@ -100,17 +92,10 @@ mod tests {
 
     #[test]
     fn agrees_with_division_where_it_could_slip() {
-        let mut values = vec![
-            1, 2, 3, 5, 6, 7, 48, 768, 12318, 49535, 49536, 99777, 33554432,
-        ];
+        let mut values = vec![1, 2, 3, 5, 6, 7, 48, 768, 12318, 49535, 49536, 99777, 33554432];
         values.extend((0..32).flat_map(|k| {
             let power = 1u32 << k;
-            [
-                power,
-                power | 1,
-                power.wrapping_sub(1).max(1),
-                power.wrapping_mul(3).max(1),
-            ]
+            [power, power | 1, power.wrapping_sub(1).max(1), power.wrapping_mul(3).max(1)]
         }));
         values.extend((0..64).map(|less| u32::MAX - less));
         for value in values {

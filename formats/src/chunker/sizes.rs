@@ -23,11 +23,7 @@ pub struct ChunkSizes {
 impl Default for ChunkSizes {
     /// 16, 64 and 256 KiB, the default of casync and desync.
     fn default() -> Self {
-        Self {
-            min: 16 << 10,
-            avg: 64 << 10,
-            max: 256 << 10,
-        }
+        Self { min: 16 << 10, avg: 64 << 10, max: 256 << 10 }
     }
 }
 
@@ -37,12 +33,7 @@ impl ChunkSizes {
     pub fn new(min: usize, avg: usize, max: usize) -> Result<Self> {
         let sizes = Self::recorded(min as u64, avg as u64, max as u64)?;
         if max < WINDOW {
-            return Err(refused(
-                min,
-                avg,
-                max,
-                "the largest size must be at least 48 bytes",
-            ));
+            return Err(refused(min, avg, max, "the largest size must be at least 48 bytes"));
         }
         Ok(sizes)
     }
@@ -73,11 +64,7 @@ impl ChunkSizes {
         if max > LARGEST_CHUNK as u64 {
             return refused("sizes must be at most 128 MiB");
         }
-        Ok(Self {
-            min: min as usize,
-            avg: avg as usize,
-            max: max as usize,
-        })
+        Ok(Self { min: min as usize, avg: avg as usize, max: max as usize })
     }
 
     /// The shortest chunk asked for, in bytes.
@@ -127,17 +114,12 @@ impl FromStr for ChunkSizes {
     /// auto             the default
     /// ```
     fn from_str(given: &str) -> Result<Self> {
-        let fail = |why: String| Error::ChunkSizes {
-            given: given.to_owned(),
-            why,
-        };
+        let fail = |why: String| Error::ChunkSizes { given: given.to_owned(), why };
         if given == "auto" {
             return Ok(Self::default());
         }
         let fields: Vec<&str> = given.split(':').collect();
-        let plain = fields
-            .iter()
-            .all(|field| field.bytes().all(|byte| byte.is_ascii_digit()));
+        let plain = fields.iter().all(|field| field.bytes().all(|byte| byte.is_ascii_digit()));
         let unit = if plain && fields.len() == 3 { 1024 } else { 1 };
         let mut sizes = Vec::with_capacity(3);
         for field in &fields {
@@ -163,9 +145,7 @@ fn parse_size(text: &str) -> Option<u64> {
         return None;
     }
     while !rest.is_empty() {
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(rest.len());
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
         let (number, tail) = rest.split_at(digits);
         let unit = match tail.bytes().next() {
             None | Some(b' ') => 0,
@@ -176,9 +156,7 @@ fn parse_size(text: &str) -> Option<u64> {
         }
         last_unit = unit;
         total = total.checked_add(scaled(number, 1 << (10 * unit))?)?;
-        rest = tail
-            .trim_start_matches(|c: char| c.is_ascii_alphabetic())
-            .trim_start();
+        rest = tail.trim_start_matches(|c: char| c.is_ascii_alphabetic()).trim_start();
         // A letter run longer than the one unit is no suffix.
         if tail.len() > 1 && tail.as_bytes()[1].is_ascii_alphabetic() {
             return None;
@@ -198,9 +176,7 @@ fn scaled(number: &str, unit: u64) -> Option<u64> {
         return (!number.ends_with('.')).then_some(value);
     }
     // Nine digits are exact in 128 bits and finer than a byte for all but absurd sizes.
-    let digits = u32::try_from(fraction.len())
-        .ok()
-        .filter(|&digits| digits <= 9)?;
+    let digits = u32::try_from(fraction.len()).ok().filter(|&digits| digits <= 9)?;
     let part = fraction.parse::<u64>().ok()? as u128 * unit as u128 / 10_u128.pow(digits);
     value.checked_add(u64::try_from(part).ok()?)
 }
@@ -211,10 +187,7 @@ fn refused(
     max: impl fmt::Display,
     why: &str,
 ) -> Error {
-    Error::ChunkSizes {
-        given: format!("{min}:{avg}:{max}"),
-        why: why.to_owned(),
-    }
+    Error::ChunkSizes { given: format!("{min}:{avg}:{max}"), why: why.to_owned() }
 }
 
 #[cfg(test)]
@@ -222,9 +195,7 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Option<(usize, usize, usize)> {
-        text.parse::<ChunkSizes>()
-            .ok()
-            .map(|s| (s.min, s.avg, s.max))
+        text.parse::<ChunkSizes>().ok().map(|s| (s.min, s.avg, s.max))
     }
 
     #[test]
@@ -293,13 +264,7 @@ mod tests {
         ] {
             assert_eq!(ChunkSizes::around(avg).unwrap().discriminator(), d, "{avg}");
         }
-        assert_eq!(
-            ChunkSizes::new(3500, 4096, 16384).unwrap().discriminator(),
-            3500
-        );
-        assert_eq!(
-            ChunkSizes::new(4000, 4096, 4200).unwrap().discriminator(),
-            4000
-        );
+        assert_eq!(ChunkSizes::new(3500, 4096, 16384).unwrap().discriminator(), 3500);
+        assert_eq!(ChunkSizes::new(4000, 4096, 4200).unwrap().discriminator(), 4000);
     }
 }

@@ -45,10 +45,7 @@ pub struct Stitcher<'a> {
 impl<'a> Stitcher<'a> {
     /// A stitcher at the start of a blob.
     pub fn new(cutter: &'a Cutter) -> Self {
-        Self {
-            cutter,
-            carry: Vec::new(),
-        }
+        Self { cutter, carry: Vec::new() }
     }
 
     /// Takes the next window with its guesses, and returns the chunks that end in it.
@@ -256,13 +253,7 @@ mod tests {
         let cutter = Cutter::new(CutRule::Buzhash, ChunkSizes::default()).unwrap();
         let mut stitcher = Stitcher::new(&cutter);
         let pieces = stitcher.hole(1 << 50);
-        assert_eq!(
-            pieces,
-            [Piece::Zeros {
-                size: 256 << 10,
-                count: 1 << 32
-            }]
-        );
+        assert_eq!(pieces, [Piece::Zeros { size: 256 << 10, count: 1 << 32 }]);
         assert_eq!(stitcher.end(), None);
     }
 }

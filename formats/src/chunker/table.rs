@@ -52,13 +52,7 @@ mod tests {
     #[test]
     fn table_is_the_published_one() {
         let bytes: Vec<u8> = TABLE.iter().flat_map(|word| word.to_be_bytes()).collect();
-        let hex: String = Sha256::digest(bytes)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        assert_eq!(
-            hex,
-            "639c1ee8734feb1bf879927c7a174b6fec1aceb0b1ce56b3148a8f04b060c25e"
-        );
+        let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "639c1ee8734feb1bf879927c7a174b6fec1aceb0b1ce56b3148a8f04b060c25e");
     }
 }

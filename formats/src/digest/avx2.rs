@@ -111,31 +111,16 @@ fn sixteen_rounds<const SCHEDULE: bool>(
 #[target_feature(enable = "avx2")]
 fn round(s: &mut [__m256i; 8], w: __m256i, k: u64) {
     let [a, b, c, d, e, f, g, h] = *s;
-    let sum1 = xor(
-        xor(rotated::<14, 50>(e), rotated::<18, 46>(e)),
-        rotated::<41, 23>(e),
-    );
+    let sum1 = xor(xor(rotated::<14, 50>(e), rotated::<18, 46>(e)), rotated::<41, 23>(e));
     let choice = xor(g, _mm256_and_si256(e, xor(f, g)));
     // The word and the constant first: they are ready long before the state is.
     let kw = _mm256_add_epi64(w, _mm256_set1_epi64x(k.cast_signed()));
     let t1 = _mm256_add_epi64(_mm256_add_epi64(_mm256_add_epi64(h, kw), choice), sum1);
-    let sum0 = xor(
-        xor(rotated::<28, 36>(a), rotated::<34, 30>(a)),
-        rotated::<39, 25>(a),
-    );
+    let sum0 = xor(xor(rotated::<28, 36>(a), rotated::<34, 30>(a)), rotated::<39, 25>(a));
     // `a ^ b` is `b ^ c` of the next round.
     let majority = xor(b, _mm256_and_si256(xor(a, b), xor(b, c)));
     let t2 = _mm256_add_epi64(sum0, majority);
-    *s = [
-        _mm256_add_epi64(t1, t2),
-        a,
-        b,
-        c,
-        _mm256_add_epi64(d, t1),
-        e,
-        f,
-        g,
-    ];
+    *s = [_mm256_add_epi64(t1, t2), a, b, c, _mm256_add_epi64(d, t1), e, f, g];
 }
 
 /// Returns word `t + 16` of the schedule from words `t`, `t + 1`, `t + 9` and `t + 14`.
@@ -153,10 +138,8 @@ fn scheduled(w0: __m256i, w1: __m256i, w9: __m256i, w14: __m256i) -> __m256i {
         xor(rotated::<1, 63>(w1), _mm256_shuffle_epi8(w1, rotate8)),
         _mm256_srli_epi64::<7>(w1),
     );
-    let sigma1 = xor(
-        xor(rotated::<19, 45>(w14), rotated::<61, 3>(w14)),
-        _mm256_srli_epi64::<6>(w14),
-    );
+    let sigma1 =
+        xor(xor(rotated::<19, 45>(w14), rotated::<61, 3>(w14)), _mm256_srli_epi64::<6>(w14));
     _mm256_add_epi64(_mm256_add_epi64(w0, sigma0), _mm256_add_epi64(w9, sigma1))
 }
 

@@ -118,48 +118,27 @@ fn sixteen_rounds<const SCHEDULE: bool>(
 #[target_feature(enable = "avx512f")]
 fn round(s: &mut [__m512i; 8], w: __m512i, k: u64) {
     let [a, b, c, d, e, f, g, h] = *s;
-    let sum1 = xor3(
-        _mm512_ror_epi64::<14>(e),
-        _mm512_ror_epi64::<18>(e),
-        _mm512_ror_epi64::<41>(e),
-    );
+    let sum1 =
+        xor3(_mm512_ror_epi64::<14>(e), _mm512_ror_epi64::<18>(e), _mm512_ror_epi64::<41>(e));
     let choice = _mm512_ternarylogic_epi64::<CHOICE>(e, f, g);
     // The word and the constant first: they are ready long before the state is.
     let kw = _mm512_add_epi64(w, _mm512_set1_epi64(k.cast_signed()));
     let t1 = _mm512_add_epi64(_mm512_add_epi64(_mm512_add_epi64(h, kw), choice), sum1);
-    let sum0 = xor3(
-        _mm512_ror_epi64::<28>(a),
-        _mm512_ror_epi64::<34>(a),
-        _mm512_ror_epi64::<39>(a),
-    );
+    let sum0 =
+        xor3(_mm512_ror_epi64::<28>(a), _mm512_ror_epi64::<34>(a), _mm512_ror_epi64::<39>(a));
     let majority = _mm512_ternarylogic_epi64::<MAJORITY>(a, b, c);
     let t2 = _mm512_add_epi64(sum0, majority);
-    *s = [
-        _mm512_add_epi64(t1, t2),
-        a,
-        b,
-        c,
-        _mm512_add_epi64(d, t1),
-        e,
-        f,
-        g,
-    ];
+    *s = [_mm512_add_epi64(t1, t2), a, b, c, _mm512_add_epi64(d, t1), e, f, g];
 }
 
 /// Returns word `t + 16` of the schedule from words `t`, `t + 1`, `t + 9` and `t + 14`.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn scheduled(w0: __m512i, w1: __m512i, w9: __m512i, w14: __m512i) -> __m512i {
-    let sigma0 = xor3(
-        _mm512_ror_epi64::<1>(w1),
-        _mm512_ror_epi64::<8>(w1),
-        _mm512_srli_epi64::<7>(w1),
-    );
-    let sigma1 = xor3(
-        _mm512_ror_epi64::<19>(w14),
-        _mm512_ror_epi64::<61>(w14),
-        _mm512_srli_epi64::<6>(w14),
-    );
+    let sigma0 =
+        xor3(_mm512_ror_epi64::<1>(w1), _mm512_ror_epi64::<8>(w1), _mm512_srli_epi64::<7>(w1));
+    let sigma1 =
+        xor3(_mm512_ror_epi64::<19>(w14), _mm512_ror_epi64::<61>(w14), _mm512_srli_epi64::<6>(w14));
     _mm512_add_epi64(_mm512_add_epi64(w0, sigma0), _mm512_add_epi64(w9, sigma1))
 }
 

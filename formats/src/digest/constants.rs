@@ -1,9 +1,6 @@
 //! The numbers of FIPS 180-4 that every SHA-512/256 kernel needs.
 
-#![cfg_attr(
-    not(target_arch = "x86_64"),
-    allow(dead_code, reason = "no kernel yet to need them")
-)]
+#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "no kernel yet to need them"))]
 
 /// The state before the first block: SHA-512/256 has its own, so its digests are not truncated
 /// SHA-512 ones.

@@ -18,11 +18,7 @@
 
 #![cfg_attr(
     not(target_arch = "x86_64"),
-    allow(
-        dead_code,
-        unused_variables,
-        reason = "no kernel yet to run the lanes with"
-    )
+    allow(dead_code, unused_variables, reason = "no kernel yet to run the lanes with")
 )]
 
 use std::array;
@@ -83,11 +79,7 @@ fn hash_in_lanes<const L: usize>(compress: Compress<L>, inputs: &[&[u8]], out: &
     let mut states = [[0; L]; 8];
     let mut lanes: [Option<Lane<'_>>; L] = [const { None }; L];
     loop {
-        for (i, lane) in lanes
-            .iter_mut()
-            .enumerate()
-            .filter(|(_, lane)| lane.is_none())
-        {
+        for (i, lane) in lanes.iter_mut().enumerate().filter(|(_, lane)| lane.is_none()) {
             let Some(index) = queue.next() else { break };
             *lane = Some(Lane::new(index, inputs[index]));
             put_state(&mut states, i, IV);
@@ -127,11 +119,7 @@ fn compress_together<const L: usize>(
     states: &mut [[u64; L]; 8],
     lanes: &[Option<Lane<'_>>; L],
 ) -> usize {
-    let shortest = lanes
-        .iter()
-        .flatten()
-        .map(Lane::at_hand)
-        .min_by_key(|blocks| blocks.len());
+    let shortest = lanes.iter().flatten().map(Lane::at_hand).min_by_key(|blocks| blocks.len());
     let shortest = shortest.unwrap_or_default();
     // Idle lanes repeat the work of another; nobody looks at their states.
     let blocks = array::from_fn(|i| match &lanes[i] {
@@ -166,22 +154,13 @@ impl<'a> Lane<'a> {
         bytes[start + rest.len()] = 0x80;
         let bits = 8 * input.len() as u128;
         bytes[256 - 16..].copy_from_slice(&bits.to_be_bytes());
-        Lane {
-            index,
-            body,
-            padding,
-            padding_left,
-        }
+        Lane { index, body, padding, padding_left }
     }
 
     /// Returns the blocks that come next and lie together: the rest of the body, after that the
     /// padding.
     fn at_hand(&self) -> &[Block] {
-        if self.body.is_empty() {
-            self.padding_at_hand()
-        } else {
-            self.body
-        }
+        if self.body.is_empty() { self.padding_at_hand() } else { self.body }
     }
 
     fn padding_at_hand(&self) -> &[Block] {

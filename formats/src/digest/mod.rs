@@ -74,9 +74,7 @@ impl FromStr for Digest {
         match name {
             "sha512-256" => Ok(Digest::Sha512_256),
             "sha256" => Ok(Digest::Sha256),
-            _ => Err(format!(
-                "invalid digest algorithm '{name}' (sha512-256 or sha256)"
-            )),
+            _ => Err(format!("invalid digest algorithm '{name}' (sha512-256 or sha256)")),
         }
     }
 }

@@ -23,10 +23,8 @@ fn noise(len: usize) -> Vec<u8> {
 /// Asserts that every level gives the digests `sha2` gives.
 #[track_caller]
 fn assert_same_as_sha2(inputs: &[&[u8]]) {
-    let expected: Vec<[u8; 32]> = inputs
-        .iter()
-        .map(|input| Sha512_256::digest(input).into())
-        .collect();
+    let expected: Vec<[u8; 32]> =
+        inputs.iter().map(|input| Sha512_256::digest(input).into()).collect();
     for level in Level::supported() {
         let mut out = vec![[0xee; 32]; inputs.len()];
         hash_many(level, inputs, &mut out);

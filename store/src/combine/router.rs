@@ -21,7 +21,7 @@ impl Router {
     /// The first answer that settles the question, else the first failure, else `otherwise`.
     fn ask<T>(
         &self,
-        question: impl Fn(&dyn Store) -> Result<Option<T>>,
+        mut question: impl FnMut(&dyn Store) -> Result<Option<T>>,
         otherwise: T,
     ) -> Result<T> {
         let mut failure = None;
@@ -45,12 +45,18 @@ impl Store for Router {
         self.ask(|store| Ok(store.has(id)?.then_some(true)), false)
     }
 
+    fn another(&self, id: &ChunkId, tried: usize) -> Result<Option<CodedChunk>> {
+        let mut copies = 0;
+        let nth = |store: &dyn Store| {
+            let Some(chunk) = store.get(id)? else { return Ok(None) };
+            copies += 1;
+            Ok((copies > tried).then_some(Some(chunk)))
+        };
+        self.ask(nth, None)
+    }
+
     fn name(&self) -> String {
-        self.stores
-            .iter()
-            .map(|store| store.name())
-            .collect::<Vec<_>>()
-            .join(", ")
+        self.stores.iter().map(|store| store.name()).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -65,10 +71,7 @@ mod tests {
 
     impl Store for Broken {
         fn get(&self, id: &ChunkId) -> Result<Option<CodedChunk>> {
-            Err(Error::Missing {
-                id: *id,
-                store: "broken".into(),
-            })
+            Err(Error::Missing { id: *id, store: "broken".into() })
         }
 
         fn has(&self, id: &ChunkId) -> Result<bool> {
@@ -93,6 +96,22 @@ mod tests {
         assert!(router.has(&coded(1).id()).unwrap());
         assert_eq!(router.get(&coded(2).id()).unwrap(), None);
         assert!(!router.has(&coded(2).id()).unwrap());
+    }
+
+    #[test]
+    fn every_copy_can_be_had() {
+        let copy = |byte: u8| {
+            let store = MemoryStore::default();
+            store.put(&CodedChunk::new(coded(1).id(), Coding::Plain, vec![byte])).unwrap();
+            Box::new(store)
+        };
+        let router =
+            Router::new(vec![copy(10), Box::new(MemoryStore::default()), copy(11), copy(12)]);
+        let id = coded(1).id();
+        assert_eq!(router.get(&id).unwrap().unwrap().bytes(), [10]);
+        assert_eq!(router.another(&id, 1).unwrap().unwrap().bytes(), [11]);
+        assert_eq!(router.another(&id, 2).unwrap().unwrap().bytes(), [12]);
+        assert_eq!(router.another(&id, 3).unwrap(), None);
     }
 
     #[test]

@@ -67,10 +67,7 @@ pub struct LocalOptions {
 
 impl Default for LocalOptions {
     fn default() -> Self {
-        Self {
-            coding: Coding::Zstd,
-            durability: Durability::None,
-        }
+        Self { coding: Coding::Zstd, durability: Durability::None }
     }
 }
 
@@ -89,17 +86,10 @@ impl LocalStore {
         let metadata = fs::metadata(root).map_err(Error::io("open store", root))?;
         if !metadata.is_dir() {
             let place = root.display().to_string();
-            return Err(Error::Unsupported {
-                place,
-                why: "the store is not a directory".into(),
-            });
+            return Err(Error::Unsupported { place, why: "the store is not a directory".into() });
         }
         let counter = AtomicU32::new(RandomState::new().hash_one(std::process::id()) as u32);
-        Ok(Self {
-            root: root.to_owned(),
-            options,
-            counter,
-        })
+        Ok(Self { root: root.to_owned(), options, counter })
     }
 
     /// Opens a directory, or makes it. Its parent must exist: a missing mount point is not filled.
@@ -160,9 +150,7 @@ impl Store for LocalStore {
                 Coding::Plain => Ok(CodedChunk::new(*id, Coding::Plain, bytes)),
                 Coding::Zstd | Coding::Xz | Coding::Gzip => CodedChunk::from_compressed(*id, bytes),
             };
-            return chunk
-                .map(Some)
-                .map_err(Error::invalid(path.display().to_string()));
+            return chunk.map(Some).map_err(Error::invalid(path.display().to_string()));
         }
         Ok(None)
     }
@@ -266,18 +254,11 @@ fn read_chunk(path: &Path) -> Result<Option<Vec<u8>>> {
         return Ok(None);
     }
     if metadata.len() > LARGEST_FILE {
-        let why = format!(
-            "a chunk file of {} bytes is too long for a chunk",
-            metadata.len()
-        );
-        return Err(Error::Unsupported {
-            place: path.display().to_string(),
-            why,
-        });
+        let why = format!("a chunk file of {} bytes is too long for a chunk", metadata.len());
+        return Err(Error::Unsupported { place: path.display().to_string(), why });
     }
     let mut bytes = vec![0; metadata.len() as usize];
-    file.read_exact(&mut bytes)
-        .map_err(Error::io("read chunk", path))?;
+    file.read_exact(&mut bytes).map_err(Error::io("read chunk", path))?;
     Ok(Some(bytes))
 }
 
@@ -293,9 +274,7 @@ fn read_dir(path: &Path) -> Result<Vec<fs::DirEntry>> {
 }
 
 fn sync_directory(path: &Path) -> Result<()> {
-    File::open(path)
-        .and_then(|directory| directory.sync_all())
-        .map_err(Error::io("flush", path))
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(Error::io("flush", path))
 }
 
 #[cfg(test)]
@@ -310,10 +289,7 @@ mod tests {
     }
 
     fn store(directory: &tempfile::TempDir, coding: Coding) -> LocalStore {
-        let options = LocalOptions {
-            coding,
-            durability: Durability::Each,
-        };
+        let options = LocalOptions { coding, durability: Durability::Each };
         LocalStore::create(&directory.path().join("store"), options).unwrap()
     }
 
@@ -336,10 +312,7 @@ mod tests {
     #[test]
     fn a_store_reads_both_codings() {
         let directory = tempfile::tempdir().unwrap();
-        let (zstd, plain) = (
-            store(&directory, Coding::Zstd),
-            store(&directory, Coding::Plain),
-        );
+        let (zstd, plain) = (store(&directory, Coding::Zstd), store(&directory, Coding::Plain));
         let chunk = coded(b"plain", Coding::Plain);
         plain.put(&chunk).unwrap();
         assert_eq!(zstd.get(&chunk.id()).unwrap(), Some(chunk.clone()));
@@ -367,12 +340,7 @@ mod tests {
         store.put(&chunk).unwrap();
         fs::create_dir_all(store.root.join("ffff")).unwrap();
         let misplaced = format!("{}.cacnk", chunk.id());
-        for stray in [
-            "ffff/.tmp-cacnk.1",
-            "ffff/README",
-            "README",
-            &format!("ffff/{misplaced}"),
-        ] {
+        for stray in ["ffff/.tmp-cacnk.1", "ffff/README", "README", &format!("ffff/{misplaced}")] {
             fs::write(store.root.join(stray), "stray").unwrap();
         }
         let mut listed = Vec::new();

@@ -44,10 +44,7 @@ pub fn write_index(location: &Location, index: &Index, mode: u32, flush: bool) -
 
 fn write_file(path: &Path, index: &Index, mode: u32, flush: bool) -> io::Result<()> {
     // A pipe or a device such as /dev/stdout cannot be replaced, only written to.
-    if path
-        .metadata()
-        .is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
-    {
+    if path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
         return index.write(File::options().write(true).open(path)?);
     }
     let new = NewFile::create(path, mode)?;
@@ -60,8 +57,5 @@ fn write_file(path: &Path, index: &Index, mode: u32, flush: bool) -> io::Result<
 
 fn no_index_there(location: &Location) -> Error {
     let why = "indexes are not supported at this kind of location".to_owned();
-    Error::Unsupported {
-        place: location.to_string(),
-        why,
-    }
+    Error::Unsupported { place: location.to_string(), why }
 }

@@ -1,16 +1,20 @@
 //! A file that appears whole or not at all.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, Mode, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 
 /// What stands between the target's name and a number in the name of a temporary file.
 const INFIX: &str = ".cairn-tmp-";
+
+/// How much of the target's name goes into that of a temporary file, in bytes: the whole must not be
+/// longer than the 255 that file systems allow.
+const LONGEST_NAME: usize = 200;
 
 /// A file under construction beside the place it is for. [`NewFile::commit`] renames it there;
 /// dropped without that, it is removed and the place stays as it was.
@@ -41,21 +45,18 @@ impl NewFile {
             Err(e) => return Err(e),
         };
         let mut prefix = OsString::from(".");
-        prefix.push(name);
+        prefix.push(OsStr::from_bytes(&name.as_bytes()[..name.len().min(LONGEST_NAME)]));
         prefix.push(INFIX);
         remove_abandoned(directory, &prefix);
         let (file, temporary) = create_locked(directory, &prefix, mode)?;
-        let new = Self {
-            target: target.to_owned(),
-            temporary,
-            file,
-            committed: false,
-        };
+        let new = Self { target: target.to_owned(), temporary, file, committed: false };
         if let Some(metadata) = replaced {
             // The owner first: changing it clears the set-user-id bits. Only root can give files
             // away, and for everybody else the file stays theirs.
-            let _ = fchown(&new.file, Some(metadata.uid()), Some(metadata.gid()));
-            rustix::fs::fchmod(&new.file, Mode::from_raw_mode(metadata.mode() & 0o7777))?;
+            let owned = fchown(&new.file, Some(metadata.uid()), Some(metadata.gid())).is_ok();
+            // Never another owner's set-user-id bit.
+            let mode = metadata.mode() & if owned { 0o7777 } else { 0o777 };
+            rustix::fs::fchmod(&new.file, Mode::from_raw_mode(mode))?;
         }
         Ok(new)
     }
@@ -96,13 +97,7 @@ fn create_locked(directory: &Path, prefix: &OsString, mode: u32) -> io::Result<(
         name.push(number.to_string());
         let path = directory.join(name);
         let mut options = OpenOptions::new();
-        match options
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&path)
-        {
+        match options.read(true).write(true).create_new(true).mode(mode).open(&path) {
             Ok(file) => {
                 let lock = flock(&file, FlockOperation::NonBlockingLockExclusive);
                 // Between its creation and its lock another process may have taken the file for
@@ -127,7 +122,11 @@ fn remove_abandoned(directory: &Path, prefix: &OsString) {
         if !entry.file_name().as_bytes().starts_with(prefix.as_bytes()) {
             continue;
         }
-        if let Ok(file) = File::open(entry.path())
+        // In a directory such as /tmp anybody may put anything by that name: a link, or a pipe on
+        // which opening would wait.
+        let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits() as i32;
+        if let Ok(file) = OpenOptions::new().read(true).custom_flags(flags).open(entry.path())
+            && file.metadata().is_ok_and(|metadata| metadata.is_file())
             && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
         {
             let _ = fs::remove_file(entry.path());
@@ -144,9 +143,7 @@ mod tests {
 
     fn names(directory: &Path) -> Vec<String> {
         let entries = fs::read_dir(directory).unwrap();
-        entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect()
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
     #[test]
@@ -175,10 +172,7 @@ mod tests {
         let target = directory.path().join("file");
         fs::write(&target, "old").unwrap();
         fs::set_permissions(&target, fs::Permissions::from_mode(0o640)).unwrap();
-        NewFile::create(&target, 0o666)
-            .unwrap()
-            .commit(false)
-            .unwrap();
+        NewFile::create(&target, 0o666).unwrap().commit(false).unwrap();
         assert_eq!(fs::metadata(&target).unwrap().mode() & 0o7777, 0o640);
     }
 
@@ -187,16 +181,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let target = directory.path().join("file");
         let in_use = NewFile::create(&target, 0o666).unwrap();
-        fs::write(
-            directory.path().join(".file.cairn-tmp-1"),
-            "left by a killed process",
-        )
-        .unwrap();
-        fs::write(
-            directory.path().join(".filed.cairn-tmp-1"),
-            "of another file",
-        )
-        .unwrap();
+        fs::write(directory.path().join(".file.cairn-tmp-1"), "left by a killed process").unwrap();
+        fs::write(directory.path().join(".filed.cairn-tmp-1"), "of another file").unwrap();
         let second = NewFile::create(&target, 0o666).unwrap();
         assert!(in_use.temporary.exists() && second.temporary.exists());
         assert!(!directory.path().join(".file.cairn-tmp-1").exists());

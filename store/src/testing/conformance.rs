@@ -51,8 +51,7 @@ fn put_chunk_comes_back(store: &dyn PruneStore) {
         store.put(&chunk).unwrap();
         let back = store.fetch(&chunk.id()).unwrap();
         assert_eq!(back, chunk);
-        back.open(Digest::default(), &mut Decoder::new(), 1 << 20)
-            .unwrap();
+        back.open(Digest::default(), &mut Decoder::new(), 1 << 20).unwrap();
         assert!(store.has(&chunk.id()).unwrap());
     }
     store.sync().unwrap();

@@ -32,24 +32,16 @@ pub struct Faulty<S> {
 impl<S> Faulty<S> {
     /// A store whose first `good` gets and puts work.
     pub fn after(good: usize, fault: Fault, store: S) -> Self {
-        Self {
-            store,
-            fault,
-            good: AtomicUsize::new(good),
-        }
+        Self { store, fault, good: AtomicUsize::new(good) }
     }
 
     fn is_due(&self) -> bool {
         let one_less = |good: usize| good.checked_sub(1);
-        self.good
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less)
-            .is_err()
+        self.good.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_err()
     }
 
     fn failure<T>(&self, doing: &'static str, id: &ChunkId) -> Result<T> {
-        Err(Error::io(doing, id.to_hex())(io::Error::other(
-            "injected fault",
-        )))
+        Err(Error::io(doing, id.to_hex())(io::Error::other("injected fault")))
     }
 }
 

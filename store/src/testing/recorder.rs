@@ -29,10 +29,7 @@ pub struct Recorder<S> {
 impl<S> Recorder<S> {
     /// A recorder in front of a store.
     pub fn new(store: S) -> Self {
-        Self {
-            store,
-            calls: Mutex::default(),
-        }
+        Self { store, calls: Mutex::default() }
     }
 
     /// The store behind it.
@@ -46,10 +43,7 @@ impl<S> Recorder<S> {
     }
 
     fn note(&self, call: Call) {
-        self.calls
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(call);
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
     }
 }
 

@@ -54,13 +54,9 @@ fn find_wide(divisor: &Divisor, data: &[u8], from: usize) -> Option<usize> {
     let mut lanes = Lanes::new();
     lanes.start_behind(before);
     if divisor.twos == 0 {
-        in_blocks(divisor, data, from, |block| {
-            lanes.roll::<false>(divisor, block)
-        })
+        in_blocks(divisor, data, from, |block| lanes.roll::<false>(divisor, block))
     } else {
-        in_blocks(divisor, data, from, |block| {
-            lanes.roll::<true>(divisor, block)
-        })
+        in_blocks(divisor, data, from, |block| lanes.roll::<true>(divisor, block))
     }
 }
 
@@ -91,10 +87,7 @@ impl Lanes {
     #[inline]
     #[target_feature(enable = "avx2")]
     fn new() -> Lanes {
-        Lanes {
-            rows: [_mm256_setzero_si256(); WINDOW + ROWS],
-            ends: _mm256_setzero_si256(),
-        }
+        Lanes { rows: [_mm256_setzero_si256(); WINDOW + ROWS], ends: _mm256_setzero_si256() }
     }
 
     /// Sets the stage for a first block behind the window `before`.
@@ -225,10 +218,8 @@ fn word_in_lane<const LANE: usize>(byte: u8) -> __m128i {
 #[target_feature(enable = "avx2")]
 fn lanes_up(now: __m256i, before: __m256i) -> __m256i {
     let up = _mm256_setr_epi32(7, 0, 1, 2, 3, 4, 5, 6);
-    let (now, before) = (
-        _mm256_permutevar8x32_epi32(now, up),
-        _mm256_permutevar8x32_epi32(before, up),
-    );
+    let (now, before) =
+        (_mm256_permutevar8x32_epi32(now, up), _mm256_permutevar8x32_epi32(before, up));
     _mm256_blend_epi32::<1>(now, before)
 }
 
@@ -249,8 +240,5 @@ fn roll_one(hash: __m256i, leaves: __m256i, enters: __m256i) -> __m256i {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn rol1(words: __m256i) -> __m256i {
-    _mm256_or_si256(
-        _mm256_add_epi32(words, words),
-        _mm256_srli_epi32::<31>(words),
-    )
+    _mm256_or_si256(_mm256_add_epi32(words, words), _mm256_srli_epi32::<31>(words))
 }

@@ -69,10 +69,7 @@ impl Lanes {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
     fn new() -> Lanes {
-        Lanes {
-            rows: [_mm512_setzero_si512(); WINDOW + ROWS],
-            ends: _mm512_setzero_si512(),
-        }
+        Lanes { rows: [_mm512_setzero_si512(); WINDOW + ROWS], ends: _mm512_setzero_si512() }
     }
 
     /// Sets the stage for a first block behind the window `before`.

@@ -29,9 +29,7 @@ const SPARSE: u32 = 1024;
 
 /// Returns the hash of a window, computed from nothing but its bytes.
 pub fn hash_of_window(window: &[u8; WINDOW]) -> u32 {
-    window.iter().fold(0u32, |hash, byte| {
-        hash.rotate_left(1) ^ TABLE[*byte as usize]
-    })
+    window.iter().fold(0u32, |hash, byte| hash.rotate_left(1) ^ TABLE[*byte as usize])
 }
 
 /// Finds the first boundary in `data` that lies at `from` or behind it.
@@ -40,11 +38,7 @@ pub fn hash_of_window(window: &[u8; WINDOW]) -> u32 {
 /// the window's length. Nothing before `data[from - 48]` is read, and no more than a block (about 2
 /// KiB) behind the boundary.
 pub(crate) fn find(level: Level, divisor: &Divisor, data: &[u8], from: usize) -> Option<usize> {
-    let level = if divisor.get() < SPARSE {
-        Level::Portable
-    } else {
-        level
-    };
+    let level = if divisor.get() < SPARSE { Level::Portable } else { level };
     find_with(level, divisor, data, from)
 }
 

@@ -40,9 +40,7 @@ pub(super) fn find(divisor: &Divisor, data: &[u8], from: usize) -> Option<usize>
         }
     }
     let (enter, leave) = (last_enters.first()?, last_leaves.first()?);
-    divisor
-        .accepts(hash.rotate_left(1) ^ change(*leave, *enter))
-        .then_some(size + 1)
+    divisor.accepts(hash.rotate_left(1) ^ change(*leave, *enter)).then_some(size + 1)
 }
 
 /// Returns what a step of the window adds to the rotated hash.

@@ -12,20 +12,8 @@ use crate::simd::Level;
 const LONG: usize = 7001;
 
 /// Discriminators that hit all the time, often, about once in a block, seldom and hardly ever.
-const VALUES: [u32; 12] = [
-    1,
-    2,
-    3,
-    48,
-    64,
-    768,
-    2048,
-    12318,
-    49535,
-    65536,
-    33_554_432,
-    0xffff_ffff,
-];
+const VALUES: [u32; 12] =
+    [1, 2, 3, 48, 64, 768, 2048, 12318, 49535, 65536, 33_554_432, 0xffff_ffff];
 
 /// Data hashed once, so that scans with any divisor from anywhere are quick to check.
 struct Hashed {
@@ -51,44 +39,29 @@ impl Hashed {
         let divisor = Divisor::new(value);
         let expected = self.find(value, len, from);
         let found = find_with(level, &divisor, &self.data[..len], from);
-        assert_eq!(
-            found, expected,
-            "{level:?}, d {value}, {len} bytes from {from}"
-        );
+        assert_eq!(found, expected, "{level:?}, d {value}, {len} bytes from {from}");
         let chosen = find(level, &divisor, &self.data[..len], from);
-        assert_eq!(
-            chosen, expected,
-            "{level:?} or less, d {value}, {len} bytes from {from}"
-        );
+        assert_eq!(chosen, expected, "{level:?} or less, d {value}, {len} bytes from {from}");
         expected
     }
 
     /// Checks boundary after boundary to the end, but no more than `most` of them.
     fn check_through(&self, level: Level, value: u32, from: usize, most: usize) {
-        let next = |from: usize| {
-            self.check(level, value, self.data.len(), from)
-                .map(|hit| hit + 1)
-        };
-        let _ = successors(Some(from), |from| next(*from))
-            .take(most)
-            .count();
+        let next = |from: usize| self.check(level, value, self.data.len(), from).map(|hit| hit + 1);
+        let _ = successors(Some(from), |from| next(*from)).take(most).count();
     }
 }
 
 /// The hash as the format's text has it: each byte's word, rotated by how far back it lies.
 fn from_the_definition(window: &[u8]) -> u32 {
     let word = |byte: u8| crate::chunker::table::TABLE[byte as usize];
-    (0..WINDOW).fold(0, |hash, i| {
-        hash ^ word(window[WINDOW - 1 - i]).rotate_left(i as u32 % 32)
-    })
+    (0..WINDOW).fold(0, |hash, i| hash ^ word(window[WINDOW - 1 - i]).rotate_left(i as u32 % 32))
 }
 
 /// Bytes without pattern (splitmix64).
 fn noise(seed: u64, len: usize) -> Vec<u8> {
     let word = |i: usize| {
-        let x = (i as u64 + 1)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .wrapping_add(seed);
+        let x = (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(seed);
         let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         x ^ (x >> 31)
@@ -108,10 +81,7 @@ fn hash_has_the_published_values() {
 #[test]
 fn hash_follows_the_definition() {
     for window in noise(1, 500).windows(WINDOW) {
-        assert_eq!(
-            hash_of_window(window.try_into().unwrap()),
-            from_the_definition(window)
-        );
+        assert_eq!(hash_of_window(window.try_into().unwrap()), from_the_definition(window));
     }
 }
 
@@ -202,10 +172,7 @@ fn all_boundaries_agree_on_constant_data() {
 fn constant_data_has_no_boundary_by_default() {
     for byte in [0, 0xff] {
         for level in Level::supported() {
-            assert_eq!(
-                find(level, &Divisor::new(49535), &[byte; 262_144], 16384),
-                None
-            );
+            assert_eq!(find(level, &Divisor::new(49535), &[byte; 262_144], 16384), None);
         }
     }
 }

@@ -1,0 +1,80 @@
+//! What only root may set up: small file systems and block devices, removed when dropped.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::Sandbox;
+
+/// Whether this is root. If not, says which test is left out.
+#[allow(clippy::print_stderr, reason = "a test that was left out must be seen")]
+pub fn is_root(test: &str) -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        eprintln!("NOT RUN: {test} needs root, for mount or losetup");
+    }
+    root
+}
+
+fn system(program: &str, arguments: &[&str]) -> String {
+    let run = Command::new(program).args(arguments).output();
+    let run = run.unwrap_or_else(|e| panic!("{program} does not start ({e}): run scripts/test"));
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{program} {arguments:?}: {said}");
+    String::from_utf8(run.stdout).unwrap()
+}
+
+/// A file system in memory, mounted in a sandbox. To be dropped before the sandbox.
+pub struct Mount {
+    path: PathBuf,
+}
+
+impl Mount {
+    pub fn new(sandbox: &Sandbox, name: &str, kib: u64) -> Self {
+        let path = sandbox.path(name);
+        std::fs::create_dir(&path).unwrap();
+        let size = format!("size={kib}k,mode=755");
+        let place = path.to_str().unwrap();
+        system("mount", &["-t", "tmpfs", "-o", &size, "tmpfs", place]);
+        Self { path }
+    }
+
+    pub fn make_read_only(&self) {
+        let place = self.path.to_str().unwrap();
+        system("mount", &["-o", "remount,ro", place]);
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // Lazily, so that a failed test leaves nothing mounted either.
+        let _ = Command::new("umount").arg("-l").arg(&self.path).status();
+    }
+}
+
+/// A block device whose bytes are a file.
+pub struct Device {
+    path: String,
+}
+
+impl Device {
+    pub fn new(file: &Path) -> Self {
+        let printed = system("losetup", &["-f", "--show", file.to_str().unwrap()]);
+        let path = printed.trim().to_owned();
+        Self { path }
+    }
+
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Brings what was written to it into the file.
+    pub fn flush(&self) {
+        system("blockdev", &["--flushbufs", &self.path]);
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").args(["-d", &self.path]).status();
+    }
+}
