@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use cairn::Error;
@@ -10,8 +11,8 @@ use cairn::Error;
 /// 128 and the number of the signal that ended the command.
 #[allow(clippy::print_stderr, reason = "this is where errors reach the user")]
 pub(super) fn report(error: &anyhow::Error, signal: Option<u8>) -> ExitCode {
-    if is_broken_pipe(error) {
-        // The reader of our output has seen enough, as in `cairn list-chunks … | head`.
+    if is_closed_output(error) {
+        // The reader of our standard output has seen enough, as in `cairn list-chunks … | head`.
         return ExitCode::from(1);
     }
     eprintln!("error: {}", one_line(error));
@@ -45,8 +46,18 @@ fn io_error(error: &anyhow::Error) -> Option<&io::Error> {
     error.chain().find_map(|cause| cause.downcast_ref())
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    io_error(error).is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+fn is_closed_output(error: &anyhow::Error) -> bool {
+    use cairn_store::Error as Store;
+    let (path, source) = match error.downcast_ref() {
+        Some(Error::Io { path, source, .. } | Error::Store(Store::Io { path, source, .. })) => {
+            (path, source)
+        }
+        _ => match error.downcast_ref() {
+            Some(Store::Io { path, source, .. }) => (path, source),
+            _ => return false,
+        },
+    };
+    path == Path::new("standard output") && source.kind() == io::ErrorKind::BrokenPipe
 }
 
 /// Whether it was a store that gave us something wrong.

@@ -8,8 +8,7 @@ use cairn::make::{Input, MakeOptions, MakeStats, make};
 use cairn_formats::ChunkSizes;
 use cairn_formats::chunker::CutRule;
 use cairn_formats::coding::DEFAULT_LEVEL;
-use cairn_store::local::write_index;
-use cairn_store::{Location, WriteStore, open_writable};
+use cairn_store::{Location, WriteStore, open_writable, write_index};
 use clap::Parser;
 
 use super::Context;

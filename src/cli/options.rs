@@ -6,8 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::thread;
 
 use cairn_formats::{Coding, Digest, Index};
-use cairn_store::local::read_index;
-use cairn_store::{Durability, LocalOptions, Location, StoreOptions};
+use cairn_store::{Durability, LocalOptions, Location, StoreOptions, read_index};
 use clap::Args;
 
 /// How many workers.

@@ -3,9 +3,10 @@
 //! ```text
 //! store      the traits: get, has, put; what absence and errors mean
 //! location   what a user types -> a typed address
-//! open       an address -> a store; the only match over kinds of places
+//! open       an address -> a store
+//! index      an address <-> an index
 //! memory     a store in memory
-//! local      a directory of chunk files, and index files
+//! local      a directory of chunk files
 //! combine    stores made of stores
 //! testing    conformance suite, call recorder, fault injector (feature `testing`)
 //! ```
@@ -15,6 +16,7 @@
 
 pub mod combine;
 mod error;
+mod index;
 pub mod local;
 mod location;
 pub mod memory;
@@ -24,6 +26,7 @@ mod store;
 pub mod testing;
 
 pub use error::{Error, Result};
+pub use index::{read_index, write_index};
 pub use local::{Durability, LocalOptions, LocalStore};
 pub use location::Location;
 pub use memory::MemoryStore;

@@ -1,4 +1,4 @@
-//! From an address to a store: the only match over kinds of places.
+//! From an address to a store.
 
 use crate::combine::Router;
 use crate::local::{LocalOptions, LocalStore};
@@ -13,14 +13,13 @@ pub struct StoreOptions {
 
 /// Opens one or more stores for reading. Several are asked in their order.
 pub fn open(locations: &[Location], options: &StoreOptions) -> Result<Box<dyn Store>> {
-    let mut stores = locations.iter().map(|location| open_one(location, options));
-    match (stores.next(), locations.len()) {
-        (Some(only), 1) => only,
-        (Some(first), _) => {
-            let stores = std::iter::once(first).chain(stores).collect::<Result<Vec<_>>>()?;
-            Ok(Box::new(Router::new(stores)))
+    match locations {
+        [] => Err(Error::Unsupported { place: "store".into(), why: "none given".into() }),
+        [only] => open_one(only, options),
+        many => {
+            let stores = many.iter().map(|location| open_one(location, options));
+            Ok(Box::new(Router::new(stores.collect::<Result<_>>()?)))
         }
-        (None, _) => Err(Error::Unsupported { place: "store".into(), why: "none given".into() }),
     }
 }
 

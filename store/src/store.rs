@@ -41,7 +41,7 @@ pub trait Store: Send + Sync {
 
 /// A store to which chunks can be written.
 pub trait WriteStore: Store {
-    /// Keeps a chunk. It appears whole or not at all, and putting it again changes nothing.
+    /// Keeps a chunk, in the coding it comes in. It appears whole or not at all, and putting it again changes nothing.
     fn put(&self, chunk: &CodedChunk) -> Result<()>;
 
     /// The coding in which this store wants its chunks.

@@ -57,8 +57,10 @@ impl Cutter {
         Self::at_level(Level::chosen(), rule, sizes)
     }
 
-    /// As [`Cutter::new`], with the kernel of the given level: for tests and benches.
+    /// As [`Cutter::new`], with the kernel of the given level, or the best one that this processor
+    /// has: for tests and benches.
     pub fn at_level(level: Level, rule: CutRule, sizes: ChunkSizes) -> Result<Self> {
+        let level = level.min(Level::detected());
         let method = match rule {
             _ if sizes.min() == sizes.max() => Method::Fixed,
             CutRule::Buzhash => {

@@ -18,41 +18,39 @@ impl Router {
         Self { stores }
     }
 
-    /// The first answer that settles the question, else the first failure, else `otherwise`.
+    /// The first answer, or the first failure if there is none.
     fn ask<T>(
         &self,
         mut question: impl FnMut(&dyn Store) -> Result<Option<T>>,
-        otherwise: T,
-    ) -> Result<T> {
+    ) -> Result<Option<T>> {
         let mut failure = None;
         for store in &self.stores {
             match question(store.as_ref()) {
-                Ok(Some(answer)) => return Ok(answer),
+                Ok(Some(answer)) => return Ok(Some(answer)),
                 Ok(None) => {}
                 Err(e) => failure = failure.or(Some(e)),
             }
         }
-        failure.map_or(Ok(otherwise), Err)
+        failure.map_or(Ok(None), Err)
     }
 }
 
 impl Store for Router {
     fn get(&self, id: &ChunkId) -> Result<Option<CodedChunk>> {
-        self.ask(|store| Ok(store.get(id)?.map(Some)), None)
+        self.ask(|store| store.get(id))
     }
 
     fn has(&self, id: &ChunkId) -> Result<bool> {
-        self.ask(|store| Ok(store.has(id)?.then_some(true)), false)
+        Ok(self.ask(|store| Ok(store.has(id)?.then_some(())))?.is_some())
     }
 
     fn another(&self, id: &ChunkId, tried: usize) -> Result<Option<CodedChunk>> {
         let mut copies = 0;
-        let nth = |store: &dyn Store| {
+        self.ask(|store| {
             let Some(chunk) = store.get(id)? else { return Ok(None) };
             copies += 1;
-            Ok((copies > tried).then_some(Some(chunk)))
-        };
-        self.ask(nth, None)
+            Ok((copies > tried).then_some(chunk))
+        })
     }
 
     fn name(&self) -> String {

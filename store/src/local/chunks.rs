@@ -19,7 +19,7 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use cairn_formats::chunker::LARGEST_CHUNK;
-use cairn_formats::{ChunkId, CodedChunk, Coding, names};
+use cairn_formats::{ChunkId, CodedChunk, Coding, Error as FormatError, names};
 use rustix::fs::OFlags;
 
 use crate::{Error, PruneStore, Result, Store, WriteStore};
@@ -147,6 +147,11 @@ impl Store for LocalStore {
                 continue;
             };
             let chunk = match coding {
+                Coding::Plain if bytes.is_empty() => Err(FormatError::BadCoding {
+                    id: *id,
+                    coding,
+                    why: "the file is empty".to_owned(),
+                }),
                 Coding::Plain => Ok(CodedChunk::new(*id, Coding::Plain, bytes)),
                 Coding::Zstd | Coding::Xz | Coding::Gzip => CodedChunk::from_compressed(*id, bytes),
             };
@@ -221,9 +226,12 @@ impl PruneStore for LocalStore {
                 let Some((id, compressed)) = name.to_str().and_then(names::parse) else {
                     continue;
                 };
-                let own = compressed == (self.options.coding != Coding::Plain);
+                let coding = if compressed { Coding::Zstd } else { Coding::Plain };
                 // A stray in the directory of another prefix is not found by its id either.
-                if own && self.path(&id, self.options.coding).as_path() == entry.path() {
+                let is_in_place = self.path(&id, coding) == entry.path();
+                // What has both names is listed by the compressed one.
+                let is_double = !compressed && self.path(&id, Coding::Zstd).exists();
+                if is_in_place && !is_double {
                     each(id)?;
                 }
             }
@@ -232,11 +240,13 @@ impl PruneStore for LocalStore {
     }
 
     fn remove(&self, id: &ChunkId) -> Result<()> {
-        let path = self.path(id, self.options.coding);
-        match fs::remove_file(&path) {
-            Err(e) if !is_absence(&e) => Err(Error::io("remove chunk", &path)(e)),
-            _ => Ok(()),
+        for (path, _) in self.paths(id) {
+            match fs::remove_file(&path) {
+                Err(e) if !is_absence(&e) => return Err(Error::io("remove chunk", &path)(e)),
+                _ => {}
+            }
         }
+        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@
 use std::collections::BTreeSet;
 
 use cairn_formats::coding::{DEFAULT_LEVEL, Decoder, Encoder};
-use cairn_formats::{Chunk, ChunkId, CodedChunk, Digest};
+use cairn_formats::{Chunk, ChunkId, CodedChunk, Coding, Digest};
 
 use crate::{Error, PruneStore};
 
@@ -23,6 +23,7 @@ pub fn all<S: PruneStore>(fresh: impl Fn() -> S) {
     has_many_answers_in_order(&fresh());
     list_has_every_chunk_once(&fresh());
     removed_chunk_is_absent(&fresh());
+    chunk_of_another_coding_is_a_chunk_too(&fresh());
     one_chunk_put_by_many_threads_is_whole(&fresh());
     the_longest_chunk_fits(&fresh());
 }
@@ -94,6 +95,20 @@ fn removed_chunk_is_absent(store: &dyn PruneStore) {
     store.remove(&gone.id()).unwrap();
     assert_eq!(store.get(&gone.id()).unwrap(), None);
     assert_eq!(listed(store), [kept.id()]);
+}
+
+fn chunk_of_another_coding_is_a_chunk_too(store: &dyn PruneStore) {
+    let chunk = Chunk::name(Digest::default(), b"as another store sent it".repeat(50));
+    let mut encoder = Encoder::new(DEFAULT_LEVEL);
+    for coding in [Coding::Plain, Coding::Zstd] {
+        store.put(&encoder.encode(&chunk, coding)).unwrap();
+        let back = store.fetch(&chunk.id()).unwrap();
+        assert_eq!(back.open(Digest::default(), &mut Decoder::new(), 1 << 20).unwrap(), chunk);
+        assert_eq!(listed(store), [chunk.id()]);
+    }
+    store.remove(&chunk.id()).unwrap();
+    assert!(!store.has(&chunk.id()).unwrap());
+    assert!(listed(store).is_empty());
 }
 
 fn one_chunk_put_by_many_threads_is_whole<S: PruneStore>(store: &S) {

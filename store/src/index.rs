@@ -1,4 +1,4 @@
-//! Index files, and indexes on standard input and output.
+//! Reading and writing indexes, wherever they are. Files appear whole or not at all.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use cairn_formats::Index;
 
-use super::NewFile;
+use crate::local::NewFile;
 use crate::{Error, Location, Result};
 
 /// Reads an index from a file or, for `-`, from standard input.
