@@ -9,11 +9,11 @@
 //!            +- worker -+        +- worker -+
 //! ```
 //! [`Turns`] lets the workers pass one at a time in the order of their items; a worker waits for
-//! its turn. [`Gather`] takes results as they come and hands them on in order; nobody waits. As each
-//! worker has one item at a time, a crew of n never has more than n items in the works.
+//! its turn. [`Gather`] takes results as they come and hands them on in order; nobody waits, so results
+//! should be small. As each worker has one item at a time, a crew of n never works on more than n.
 //!
-//! The first error wins: the other workers stop at their next gate or item, and the error is
-//! returned. A worker that panics stops the others too, and the panic goes on in the caller.
+//! The first error wins and is returned; the other workers stop at their next gate, or where they ask
+//! [`Stop`]. A worker that panics stops the others too, and the panic goes on in the caller.
 
 use std::collections::BTreeMap;
 use std::panic::{self, AssertUnwindSafe};
@@ -27,7 +27,7 @@ pub struct Stop {
     stopped: AtomicBool,
     /// Wakes those who wait for their turn.
     turn: Condvar,
-    /// Pairs with `turn`: the number whose turn it is, for all gates of the crew.
+    /// Held between a waiter's test and its wait.
     gate: Mutex<()>,
 }
 

@@ -180,6 +180,18 @@ fn a_store_that_fails_makes_no_index() {
     }
 }
 
+#[test]
+fn one_failure_stops_all_workers() {
+    let sandbox = Sandbox::new(&noise(12 << 20, 3));
+    let good = 100;
+    for workers in [1, 2, 5] {
+        let store = Recorder::new(Faulty::once_after(good, Fault::Fail, MemoryStore::default()));
+        assert!(sandbox.make(&store, &options(workers)).is_err());
+        let puts = store.take().into_iter().filter(|call| matches!(call, Call::Put(_))).count();
+        assert!(puts <= good + 2 * workers, "{puts} puts by {workers} workers");
+    }
+}
+
 /// Interrupts a job after so many questions whether to go on.
 struct Impatient(std::sync::atomic::AtomicUsize);
 

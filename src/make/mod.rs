@@ -10,6 +10,7 @@
 
 mod input;
 mod seen;
+mod windows;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,8 +21,8 @@ use cairn_formats::{Chunk, ChunkId, ChunkSizes, Digest, Index, is_zero};
 use cairn_store::{Error as StoreError, WriteStore};
 
 pub use self::input::Input;
-use self::input::{Stretch, Windows};
 use self::seen::Seen;
+use self::windows::{Stretch, Windows};
 use crate::buffer::Buffer;
 use crate::flow::{Gather, Stop, Turns, crew, lock};
 use crate::{Monitor, Result, Unit};
@@ -56,7 +57,7 @@ impl Default for MakeOptions {
     }
 }
 
-/// What a run did.
+/// What was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MakeStats {
     /// Chunks in the index.
@@ -91,7 +92,7 @@ pub fn make(
 
 /// A chunk that occurs so many times in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Run {
+pub struct Repeated {
     /// The chunk.
     pub id: ChunkId,
     /// Its length in bytes.
@@ -106,7 +107,7 @@ pub fn chunks(
     store: Option<&dyn WriteStore>,
     options: &MakeOptions,
     monitor: &dyn Monitor,
-    sink: &mut (dyn FnMut(Run) -> Result<()> + Send),
+    sink: &mut (dyn FnMut(Repeated) -> Result<()> + Send),
 ) -> Result<MakeStats> {
     let cutter = Cutter::new(options.rule, options.sizes)?;
     monitor.start("Chunking", Unit::Bytes, input.size());
@@ -117,12 +118,13 @@ pub fn chunks(
         store,
         monitor,
         zeros: Chunk::name(options.digest, vec![0; cutter.zero_run()]),
-        windows: Windows::new(input, &cutter, options.workers),
+        windows: Windows::new(input, &cutter, options.workers, &stop),
+        stop: &stop,
         stitcher: Turns::new(&stop, Stitcher::new(&cutter)),
         seen: Mutex::default(),
         counts: Counts::default(),
     };
-    let gather = Gather::new(|runs: Vec<Run>| {
+    let gather = Gather::new(|runs: Vec<Repeated>| {
         runs.into_iter().try_for_each(|run| {
             job.counts.chunks.fetch_add(run.count, Ordering::Relaxed);
             sink(run)
@@ -151,6 +153,7 @@ struct Job<'a> {
     /// The chunk cut out of endless zeros. It need not be hashed each time.
     zeros: Chunk<'static>,
     windows: Windows<'a>,
+    stop: &'a Stop,
     stitcher: Turns<'a, Stitcher<'a>>,
     seen: Mutex<Seen>,
     counts: Counts,
@@ -166,9 +169,9 @@ struct Counts {
 
 impl Job<'_> {
     /// What each worker does: one window after the other, through all steps.
-    fn work<F>(&self, gather: &Gather<Vec<Run>, F>) -> Result<()>
+    fn work<F>(&self, gather: &Gather<Vec<Repeated>, F>) -> Result<()>
     where
-        F: FnMut(Vec<Run>) -> Result<()>,
+        F: FnMut(Vec<Repeated>) -> Result<()>,
     {
         let mut buffer = Buffer::default();
         let mut coders =
@@ -204,7 +207,11 @@ impl Job<'_> {
     }
 
     /// Names all pieces of a window at once. Returns them in order, and the distinct ones to store.
-    fn name<'b>(&'b self, pieces: &'b [Piece], window: &'b [u8]) -> (Vec<Run>, Vec<Chunk<'b>>) {
+    fn name<'b>(
+        &'b self,
+        pieces: &'b [Piece],
+        window: &'b [u8],
+    ) -> (Vec<Repeated>, Vec<Chunk<'b>>) {
         let is_zeros = |bytes: &[u8]| bytes.len() == self.zeros.data().len() && is_zero(bytes);
         let bytes_of = |piece: &'b Piece| match piece {
             Piece::Joined(bytes) => Some(&bytes[..]),
@@ -223,7 +230,7 @@ impl Job<'_> {
                 None => &self.zeros,
             };
             let count = if let Piece::Zeros { count, .. } = *piece { count } else { 1 };
-            Run { id: chunk.id(), len: chunk.data().len(), count }
+            Repeated { id: chunk.id(), len: chunk.data().len(), count }
         });
         let runs = runs.collect();
         if bytes.len() > to_hash.len() {
@@ -249,6 +256,9 @@ impl Job<'_> {
                 continue;
             }
             self.monitor.check()?;
+            if self.stop.is_stopped() {
+                break;
+            }
             store.put(&coders.encoder.encode(chunk, store.coding()))?;
             self.counts.stored.fetch_add(1, Ordering::Relaxed);
             self.counts.stored_bytes.fetch_add(chunk.data().len() as u64, Ordering::Relaxed);

@@ -27,17 +27,25 @@ pub struct Faulty<S> {
     fault: Fault,
     /// Calls that still go well.
     good: AtomicUsize,
+    /// Whether it happens only once.
+    once: bool,
 }
 
 impl<S> Faulty<S> {
     /// A store whose first `good` gets and puts work.
     pub fn after(good: usize, fault: Fault, store: S) -> Self {
-        Self { store, fault, good: AtomicUsize::new(good) }
+        Self { store, fault, good: AtomicUsize::new(good), once: false }
+    }
+
+    /// A store in which only the get or put after the first `good` ones goes wrong.
+    pub fn once_after(good: usize, fault: Fault, store: S) -> Self {
+        Self { once: true, ..Self::after(good, fault, store) }
     }
 
     fn is_due(&self) -> bool {
-        let one_less = |good: usize| good.checked_sub(1);
-        self.good.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_err()
+        let after = if self.once { usize::MAX } else { 0 };
+        let one_less = |good: usize| Some(good.checked_sub(1).unwrap_or(after));
+        self.good.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less) == Ok(0)
     }
 
     fn failure<T>(&self, doing: &'static str, id: &ChunkId) -> Result<T> {
