@@ -10,8 +10,6 @@ use crate::{Digest, Error, Result};
 pub const SHA512_256: u64 = 0x2000_0000_0000_0000;
 /// `.caexclude` files were honoured.
 pub const EXCLUDE_FILE: u64 = 0x1000_0000_0000_0000;
-/// Other mounts were skipped.
-pub const EXCLUDE_SUBMOUNTS: u64 = 0x4000_0000_0000_0000;
 /// Files marked "no dump" were skipped.
 pub const EXCLUDE_NODUMP: u64 = 0x8000_0000_0000_0000;
 

@@ -14,18 +14,11 @@ pub const COMPRESSED_SUFFIX: &str = ".cacnk";
 const PREFIX_LEN: usize = 4;
 
 /// The file name suffix of chunks in this coding.
-pub fn suffix(coding: Coding) -> &'static str {
+fn suffix(coding: Coding) -> &'static str {
     match coding {
         Coding::Plain => "",
         Coding::Zstd | Coding::Xz | Coding::Gzip => COMPRESSED_SUFFIX,
     }
-}
-
-/// The directory of a chunk inside its store.
-pub fn directory(id: &ChunkId) -> String {
-    let mut hex = id.to_hex();
-    hex.truncate(PREFIX_LEN);
-    hex
 }
 
 /// The path of a chunk inside its store, `1234/1234…cdef.cacnk`.
@@ -60,7 +53,6 @@ mod tests {
         let hex = "ab".repeat(32);
         assert_eq!(path(&id, Coding::Zstd), format!("abab/{hex}.cacnk"));
         assert_eq!(path(&id, Coding::Plain), format!("abab/{hex}"));
-        assert_eq!(directory(&id), "abab");
     }
 
     #[test]

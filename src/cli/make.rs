@@ -32,11 +32,11 @@ pub(super) struct Args {
     store: Option<Location>,
 
     /// Chunk sizes: min:avg:max in KiB, or in bytes if any has a suffix (16K:64K:256K), or the
-    /// average alone (64K)
+    /// average alone (64K), or `auto`
     #[arg(short = 'm', long, value_name = "SIZES", default_value = "16:64:256")]
     chunk_size: ChunkSizes,
 
-    /// Which cut points: `buzhash` as casync and desync, or `fastcdc`, which shares no chunks with
+    /// Cut rule: `buzhash` as casync and desync, or `fastcdc`, which shares no chunks with
     /// them
     #[arg(long, value_name = "NAME", default_value = "buzhash")]
     chunker: CutRule,

@@ -12,7 +12,7 @@ use clap::Args;
 /// How many workers.
 #[derive(Debug, Args)]
 pub(super) struct Concurrency {
-    /// Number of workers; no more than there are processors are used where only they are the limit
+    /// Number of workers; no more than there are processors
     #[arg(short = 'n', long = "concurrency", value_name = "N", default_value = "10")]
     workers: NonZeroUsize,
 }

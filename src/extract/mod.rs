@@ -18,7 +18,7 @@ use cairn_store::Store;
 
 pub use self::plan::{Plan, Step};
 use self::target::Target;
-use crate::check::{chunks_in_place, zeros_of};
+use crate::check::chunks_in_place;
 use crate::{Monitor, Result, Silent, Unit};
 
 /// How a blob is extracted.
@@ -52,8 +52,6 @@ pub struct ExtractStats {
     pub zero: u64,
     /// Chunks copied from elsewhere in the output.
     pub own: u64,
-    /// Bytes in these.
-    pub own_bytes: u64,
     /// Chunks fetched from the store.
     pub fetched: u64,
     /// The block size of the output, in bytes.
@@ -82,7 +80,7 @@ pub fn extract(
     } else {
         chunks_in_place(index, target.file(), output, options.workers, monitor)?
     };
-    let plan = Plan::new(index, zeros_of(index).id(), &in_place);
+    let plan = Plan::new(index, &in_place);
     let stats = ExtractStats { block_size: target.block_size()?, ..plan.stats(index) };
     monitor.start("Assembling", Unit::Chunks, Some(stats.chunks));
     let filled = fill::fill(index, &plan, store, &target, options.workers, monitor);

@@ -3,10 +3,11 @@
 use std::hash::BuildHasher;
 use std::ops::Range;
 
-use cairn_formats::{ChunkId, Index};
+use cairn_formats::Index;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::ExtractStats;
+use crate::check::zeros_of;
 
 /// Where the bytes of some consecutive chunks come from. Ranges are positions in the index.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,9 +45,10 @@ enum Source {
 }
 
 impl Plan {
-    /// Plans an output. `zeros` is the id of the longest chunk of zeros; `in_place` tells which
-    /// chunks the output holds already, and is empty for a new one.
-    pub fn new(index: &Index, zeros: ChunkId, in_place: &[bool]) -> Self {
+    /// Plans an output. `in_place` tells which chunks the output holds already, and is empty for a new
+    /// one.
+    pub fn new(index: &Index, in_place: &[bool]) -> Self {
+        let zeros = zeros_of(index).id();
         let mut first = First::new(index);
         let is_in_place = |position: usize| in_place.get(position).copied().unwrap_or(false);
         // What is there already serves also for chunks before it.
@@ -108,11 +110,7 @@ impl Plan {
                 Step::InPlace(range) => stats.in_place += range.len() as u64,
                 Step::Zero(range) => stats.zero += range.len() as u64,
                 Step::Store(range) => stats.fetched += range.len() as u64,
-                Step::Own { chunks, .. } => {
-                    stats.own += chunks.len() as u64;
-                    let end = index.chunk(chunks.end - 1).end();
-                    stats.own_bytes += end - index.chunk(chunks.start).start;
-                }
+                Step::Own { chunks, .. } => stats.own += chunks.len() as u64,
             }
         }
         stats
@@ -150,19 +148,18 @@ impl<'a> First<'a> {
 
 #[cfg(test)]
 mod tests {
-    use cairn_formats::{ChunkSizes, Digest};
+    use cairn_formats::{ChunkId, ChunkSizes, Digest};
 
     use super::*;
-
-    const ZEROS: ChunkId = ChunkId::from_bytes([0; 32]);
 
     /// An index with one chunk for each letter; `0` is the zero chunk.
     fn index(chunks: &str) -> Index {
         let sizes = ChunkSizes::default();
         let mut index = Index::of_blob(Digest::default(), sizes);
+        let zeros = zeros_of(&index).id();
         for letter in chunks.bytes() {
             match letter {
-                b'0' => index.push(ZEROS, sizes.max()),
+                b'0' => index.push(zeros, sizes.max()),
                 _ => index.push(ChunkId::from_bytes([letter; 32]), usize::from(letter)),
             }
         }
@@ -171,7 +168,7 @@ mod tests {
 
     fn plan(chunks: &str, in_place: &str) -> Vec<Step> {
         let in_place: Vec<bool> = in_place.bytes().map(|flag| flag == b'=').collect();
-        Plan::new(&index(chunks), ZEROS, &in_place).steps
+        Plan::new(&index(chunks), &in_place).steps
     }
 
     #[test]
@@ -215,7 +212,7 @@ mod tests {
         let mut index = Index::of_blob(Digest::default(), ChunkSizes::default());
         index.push(ChunkId::from_bytes([1; 32]), 10);
         index.push(ChunkId::from_bytes([1; 32]), 11);
-        assert_eq!(Plan::new(&index, ZEROS, &[]).steps, [Step::Store(0..2)]);
+        assert_eq!(Plan::new(&index, &[]).steps, [Step::Store(0..2)]);
     }
 
     #[test]

@@ -37,8 +37,7 @@ impl Target {
     /// Opens the output for a blob of `len` bytes.
     pub(super) fn open(path: &Path, len: u64, in_place: bool) -> Result<Self> {
         if path == Path::new("-") {
-            let why =
-                "an output is written at many places at once, which standard output cannot be";
+            let why = "standard output cannot be the output: chunks are written out of order";
             return Err(Error::file(path, why));
         }
         let existing = path.metadata().ok();

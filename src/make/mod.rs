@@ -206,7 +206,7 @@ impl Job<'_> {
         }
     }
 
-    /// Names all pieces of a window at once. Returns them in order, and the distinct ones to store.
+    /// Computes the ids of all pieces of a window at once. Returns them in order, and their chunks.
     fn name<'b>(
         &'b self,
         pieces: &'b [Piece],

@@ -29,7 +29,7 @@ impl FromStr for Location {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text.is_empty() {
-            return Err("an empty location".to_owned());
+            return Err("the location is empty".to_owned());
         }
         if text == "-" {
             return Ok(Location::Stdio);

@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn discriminators_match_casync() {
-        // Values printed by casync 2 for --chunk-size=AVG, see spec notes in testdata/README.md.
+        // As casync 2 takes them for --chunk-size=AVG; most stand in the golden file too.
         for (avg, d) in [
             (64, 48),
             (1024, 768),

@@ -6,7 +6,7 @@
 /// Length in bytes of the window the rolling hash covers.
 pub const WINDOW: usize = 48;
 
-/// The word that stands for each byte value in the rolling hash (spec: casync, "Table T").
+/// The word that stands for each byte value in the rolling hash: that of casync.
 #[rustfmt::skip]
 pub static TABLE: [u32; 256] = [
     0x458be752, 0xc10748cc, 0xfbbcdbb8, 0x6ded5b68, 0xb10a82b5, 0x20d75648, 0xdfc5665f, 0xa8428801,
