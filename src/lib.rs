@@ -1,4 +1,4 @@
-//! cairn stores, moves and mounts big data by content, compatible with casync and desync.
+//! cairn stores big files by content, compatible with casync and desync.
 //!
 //! ```text
 //! make      file -> chunks in a store, and their index

@@ -22,7 +22,7 @@ use clap::{Parser, Subcommand};
 use self::progress::Progress;
 use self::signals::Signals;
 
-/// Stores, moves and mounts big data by content, compatible with casync and desync
+/// Stores big files by content, compatible with casync and desync
 #[derive(Debug, Parser)]
 #[command(name = "cairn", version, propagate_version = true, disable_help_subcommand = false)]
 struct Cli {

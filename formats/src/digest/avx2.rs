@@ -24,8 +24,7 @@ use std::arch::x86_64::{
     _mm256_xor_si256,
 };
 
-use super::constants::K;
-use super::lanes::{Block, Compress};
+use super::sha512::{Block, Compress, K};
 
 const LANES: usize = 4;
 

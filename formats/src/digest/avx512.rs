@@ -13,8 +13,7 @@ use std::arch::x86_64::{
     _mm512_ternarylogic_epi64, _mm512_unpackhi_epi64, _mm512_unpacklo_epi64,
 };
 
-use super::constants::K;
-use super::lanes::{Block, Compress};
+use super::sha512::{Block, Compress, K};
 
 const LANES: usize = 8;
 

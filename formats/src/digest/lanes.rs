@@ -31,17 +31,8 @@ use sha2::{Digest, Sha512_256};
 use super::avx2;
 #[cfg(target_arch = "x86_64")]
 use super::avx512;
-use super::constants::IV;
+use super::sha512::{Block, Compress, IV};
 use crate::simd::Level;
-
-/// What SHA-512 compresses at a time.
-pub(super) type Block = [u8; 128];
-
-/// A kernel: compresses blocks of `L` inputs into their `L` states, word `i` of lane `j` being
-/// `states[i][j]`.
-///
-/// It takes as many blocks of every lane as the shortest has.
-pub(super) type Compress<const L: usize> = fn(states: &mut [[u64; L]; 8], blocks: &[&[Block]; L]);
 
 /// Fewer busy lanes than this are quicker one after the other: a kernel call takes as long as about
 /// two single ones in 256-bit vectors, less in wider ones, however many lanes are busy.

@@ -7,8 +7,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-mod constants;
 mod lanes;
+mod sha512;
 #[cfg(test)]
 mod tests;
 

@@ -1,6 +1,15 @@
-//! The numbers of FIPS 180-4 that every SHA-512/256 kernel needs.
+//! What every SHA-512/256 kernel needs: the numbers of FIPS 180-4, and the shape of a kernel.
 
 #![cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "no kernel yet to need them"))]
+
+/// What SHA-512 compresses at a time.
+pub(super) type Block = [u8; 128];
+
+/// A kernel: compresses blocks of `L` inputs into their `L` states, word `i` of lane `j` being
+/// `states[i][j]`.
+///
+/// It takes as many blocks of every lane as the shortest has.
+pub(super) type Compress<const L: usize> = fn(states: &mut [[u64; L]; 8], blocks: &[&[Block]; L]);
 
 /// The state before the first block: SHA-512/256 has its own, so its digests are not truncated
 /// SHA-512 ones.
