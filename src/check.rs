@@ -54,18 +54,18 @@ pub fn verify_index(
 }
 
 /// Tells for each chunk of an index whether a file already holds it in its place. The file must be
-/// as long as the blob.
+/// as long as the blob. Chunks of zeros are only looked for if they matter.
 pub(crate) fn chunks_in_place(
     index: &Index,
     file: &File,
     path: &Path,
+    zeros_matter: bool,
     workers: usize,
     monitor: &dyn Monitor,
 ) -> Result<Vec<bool>> {
     let flags: Vec<AtomicBool> = (0..index.len()).map(|_| AtomicBool::new(false)).collect();
     monitor.start("Validating", Unit::Chunks, Some(index.len() as u64));
-    // Chunks of zeros are not asked for: making a hole costs less than looking.
-    let comparison = Comparison { zeros_matter: false, ..Comparison::new(index, file, path) };
+    let comparison = Comparison { zeros_matter, ..Comparison::new(index, file, path) };
     let outcome = comparison.run(workers, monitor, |position, outcome| {
         flags[position].store(outcome.is_ok(), Ordering::Relaxed);
         Ok(())
@@ -112,17 +112,12 @@ impl<'a> Comparison<'a> {
     fn batch(&self, buffer: &mut Buffer, batch: Range<usize>) -> Result<Vec<(usize, Result<()>)>> {
         let start = self.index.chunk(batch.start).start;
         let len = (self.index.chunk(batch.end - 1).end() - start) as usize;
-        let is_zero_chunk = |position| {
-            let chunk = self.index.chunk(position);
-            chunk.id == self.zeros.id() && chunk.len == self.zeros.data().len()
-        };
-        if batch.clone().all(is_zero_chunk) {
-            if !self.zeros_matter {
-                return Ok(Vec::new());
-            }
-            if self.is_hole(start, len) {
-                return Ok(batch.map(|position| (position, Ok(()))).collect());
-            }
+        let all_zeros = batch.clone().all(|position| self.is_zero_chunk(position));
+        if all_zeros && !self.zeros_matter {
+            return Ok(Vec::new());
+        }
+        if all_zeros && self.is_hole(start, len) {
+            return Ok(batch.map(|position| (position, Ok(()))).collect());
         }
         let buffer = buffer.front(len);
         self.file.read_exact_at(buffer, start).map_err(Error::io("read", self.path))?;
@@ -132,8 +127,9 @@ impl<'a> Comparison<'a> {
             (chunk.id, &buffer[from..from + chunk.len])
         };
         // Zeros are compared, which is many times faster than hashing them.
-        let (zero, rest): (Vec<usize>, Vec<usize>) =
-            batch.partition(|&position| self.is_zeros(claim(position)));
+        let (zero, rest): (Vec<usize>, Vec<usize>) = batch
+            .filter(|&position| self.zeros_matter || !self.is_zero_chunk(position))
+            .partition(|&position| self.is_zero_chunk(position) && is_zero(claim(position).1));
         let claims: Vec<_> = rest.iter().map(|&position| claim(position)).collect();
         let verified = Chunk::verify_many(self.index.digest(), &claims).into_iter();
         let outcomes = verified.zip(rest).map(|(outcome, position)| {
@@ -150,8 +146,9 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    fn is_zeros(&self, (id, data): (ChunkId, &[u8])) -> bool {
-        id == self.zeros.id() && data.len() == self.zeros.data().len() && is_zero(data)
+    fn is_zero_chunk(&self, position: usize) -> bool {
+        let chunk = self.index.chunk(position);
+        chunk.id == self.zeros.id() && chunk.len == self.zeros.data().len()
     }
 
     fn differs(&self, position: usize, error: &FormatError) -> Error {

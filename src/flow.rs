@@ -113,7 +113,7 @@ impl<'a, T> Turns<'a, T> {
     /// been stopped meanwhile.
     pub fn take<R>(&self, number: u64, change: impl FnOnce(&mut T) -> R) -> Option<R> {
         let mut gate = lock(&self.stop.gate);
-        while lock(&self.state).0 != number {
+        while self.stop.is_stopped() || lock(&self.state).0 != number {
             if self.stop.is_stopped() {
                 return None;
             }

@@ -197,8 +197,33 @@ fn chunks_that_casync_stored_are_not_stored_again() {
     sandbox.casync("make --compression=gzip --store=store theirs.caibx blob").succeeds();
     let before = sandbox.snapshot();
     sandbox.cairn("make theirs.caibx blob -s store").succeeds();
-    sandbox.cairn("make theirs.caibx blob -s store --uncompressed").succeeds();
     sandbox.is_as(&before, "make into a store of casync");
+}
+
+#[test]
+fn casync_extracts_an_archive_that_we_chunked() {
+    let sandbox = Sandbox::with_blob(&random(38, 600_000));
+    sandbox.write("tree/file", &random(39, 300_000));
+    sandbox.write("tree/sub/empty", b"");
+    sandbox.casync("make tree.catar tree").succeeds();
+    sandbox.cairn("make ours.caidx tree.catar -s store").succeeds();
+    sandbox.casync("make --store=theirs theirs.caidx tree").succeeds();
+    assert!(sandbox.read("ours.caidx") == sandbox.read("theirs.caidx"));
+    sandbox.casync("extract --store=store ours.caidx back").succeeds();
+    assert!(sandbox.read("back/file") == sandbox.read("tree/file"));
+}
+
+/// desync reads only the form that a store is configured for, so the other form is not enough.
+#[test]
+fn both_forms_of_a_chunk_lie_side_by_side() {
+    let sandbox = Sandbox::with_blob(&random(35, 1_000_000));
+    sandbox.cairn("make blob.caibx blob -s store --uncompressed").succeeds();
+    let plain = sandbox.files("store");
+    sandbox.cairn("make blob.caibx blob -s store").succeeds();
+    let both = sandbox.files("store");
+    assert_eq!(both.len(), 2 * plain.len());
+    assert!(plain.iter().all(|name| both.contains(&format!("{name}.cacnk"))));
+    casync_reads(&sandbox, "blob.caibx", "store");
 }
 
 #[test]

@@ -46,6 +46,11 @@ impl<'a> Chunk<'a> {
         named.zip(claims).map(|(chunk, &(id, _))| chunk.expect_id(id)).collect()
     }
 
+    /// The same chunk, borrowed.
+    pub fn by_ref(&self) -> Chunk<'_> {
+        Chunk { id: self.id, data: Cow::Borrowed(&self.data) }
+    }
+
     /// The digest of the bytes.
     pub fn id(&self) -> ChunkId {
         self.id

@@ -4,6 +4,7 @@
 //! entry. casync demands that the word is *normalised*: no flag that another one implies or
 //! contradicts. Values and rules as observed from casync 2.
 
+use crate::wire::word;
 use crate::{Digest, Error, Result};
 
 /// Ids are SHA-512/256; clear means SHA-256.
@@ -38,6 +39,18 @@ pub fn of_blob(digest: Digest) -> u64 {
             Digest::Sha512_256 => SHA512_256,
             Digest::Sha256 => 0,
         }
+}
+
+/// The word of an archive that begins with these bytes: that of its first entry, with which the
+/// index of an archive must agree. `None` if they begin no archive, or one of another digest.
+///
+/// An entry starts with its size, 64, its type, and the feature word.
+pub fn of_archive(beginning: &[u8], own: Digest) -> Option<u64> {
+    const ENTRY: u64 = 0x1396_fabc_ea5b_bb51;
+    if beginning.len() < 64 || word(beginning, 0) != 64 || word(beginning, 8) != ENTRY {
+        return None;
+    }
+    Some(word(beginning, 16)).filter(|&flags| check(flags).is_ok() && digest(flags) == own)
 }
 
 /// The digest a feature word stands for.
@@ -116,6 +129,18 @@ mod tests {
         ] {
             assert!(check(flags).is_ok(), "{flags:#x}");
         }
+    }
+
+    #[test]
+    fn an_archive_is_told_by_its_first_entry() {
+        let mut entry = [0; 64];
+        entry[0] = 64;
+        entry[8..16].copy_from_slice(&0x1396_fabc_ea5b_bb51_u64.to_le_bytes());
+        entry[16..24].copy_from_slice(&0xb000_0000_1000_1f22_u64.to_le_bytes());
+        assert_eq!(of_archive(&entry, Digest::Sha512_256), Some(0xb000_0000_1000_1f22));
+        assert_eq!(of_archive(&entry, Digest::Sha256), None);
+        assert_eq!(of_archive(&entry[..63], Digest::Sha512_256), None);
+        assert_eq!(of_archive(&[0; 64], Digest::Sha512_256), None);
     }
 
     #[test]

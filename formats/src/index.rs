@@ -65,6 +65,12 @@ impl Index {
         Self { flags: flags::of_blob(digest), sizes, items: Vec::new() }
     }
 
+    /// The same list as the index of an archive with this feature word, which must be a valid one.
+    pub fn with_flags(self, flags: u64) -> Self {
+        assert!(flags::check(flags).is_ok() && flags::digest(flags) == self.digest());
+        Self { flags, ..self }
+    }
+
     /// Appends the next chunk. Its length must be in `1..=sizes().max()`.
     pub fn push(&mut self, id: ChunkId, len: usize) {
         assert!((1..=self.sizes.max()).contains(&len), "a chunk of {len} bytes");

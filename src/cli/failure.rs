@@ -1,7 +1,6 @@
 //! An error as a line of text and an exit code.
 
-use std::fmt::Write as _;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -9,15 +8,16 @@ use cairn::Error;
 
 /// Prints the error as one line, with a hint where one helps, and returns the exit code: 1, or
 /// 128 and the number of the signal that ended the command.
-#[allow(clippy::print_stderr, reason = "this is where errors reach the user")]
 pub(super) fn report(error: &anyhow::Error, signal: Option<u8>) -> ExitCode {
     if is_closed_output(error) {
         // The reader of our standard output has seen enough, as in `cairn list-chunks … | head`.
         return ExitCode::from(1);
     }
-    eprintln!("error: {}", one_line(error));
+    // Where standard error is closed or full, the exit code has to do.
+    let mut output = io::stderr();
+    let _ = writeln!(output, "error: {}", one_line(error));
     if let Some(hint) = hint(error) {
-        eprintln!("hint: {hint}");
+        let _ = writeln!(output, "hint: {hint}");
     }
     match (error.downcast_ref(), signal) {
         (Some(Error::Interrupted), Some(signal)) => ExitCode::from(128 + signal),
@@ -36,10 +36,10 @@ fn one_line(error: &anyhow::Error) -> String {
         if !line.is_empty() {
             line.push_str(": ");
         }
-        // Writing to a string does not fail.
-        let _ = write!(line, "{}", text.replace('\n', " "));
+        line.push_str(&text);
     }
-    line
+    // File names may hold line breaks and what terminals take for commands.
+    line.replace(|c: char| c.is_control(), "?")
 }
 
 fn io_error(error: &anyhow::Error) -> Option<&io::Error> {

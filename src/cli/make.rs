@@ -1,9 +1,11 @@
 //! `cairn make`
 
 use std::fs::Metadata;
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use cairn::Error;
 use cairn::make::{Input, MakeOptions, MakeStats, make};
 use cairn_formats::ChunkSizes;
 use cairn_formats::chunker::CutRule;
@@ -67,6 +69,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     if let Location::Local(index) = &args.index {
         check_place(index, &metadata)?;
     }
+    context.signals.catch()?;
     let options = args.write.store_options();
     let store = args.store.as_ref().map(|store| open_writable(store, &options)).transpose()?;
     let options = MakeOptions {
@@ -74,6 +77,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         sizes: args.chunk_size,
         digest: context.digest,
         level: args.level,
+        archive: args.index.to_string().ends_with(".caidx"),
         repair: args.repair,
         workers: args.concurrency.processors(),
     };
@@ -113,12 +117,11 @@ fn check_place(index: &Path, input: &Metadata) -> anyhow::Result<()> {
 }
 
 /// desync's keys, in its order.
-#[allow(clippy::print_stderr, reason = "this is the output the user asked for")]
 fn print_stats(stats: &MakeStats) -> anyhow::Result<()> {
     let stats = super::progress::ordered_json(&[
         ("ChunksAccepted", stats.chunks),
         ("ChunksProduced", stats.produced),
     ]);
-    eprintln!("{stats}");
+    writeln!(io::stderr(), "{stats}").map_err(Error::io("write to", "standard error"))?;
     Ok(())
 }

@@ -53,10 +53,7 @@ struct Context {
 /// Runs the command that was typed.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
-    let signals = match Signals::listen() {
-        Ok(signals) => signals,
-        Err(e) => return failure::report(&e.into(), None),
-    };
+    let signals = Signals::default();
     let context = Context {
         digest: cli.digest,
         progress: Progress::from_environment(signals.clone()),

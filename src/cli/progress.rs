@@ -74,10 +74,9 @@ impl Progress {
     }
 
     /// Prints a closing line for people who saw a bar.
-    #[allow(clippy::print_stderr, reason = "this is where the user looks")]
     pub(super) fn say(&self, line: &str) {
         if self.form == Form::Bar {
-            eprintln!("{line}");
+            let _ = writeln!(io::stderr(), "{line}");
         }
     }
 

@@ -1,5 +1,6 @@
-//! SIGINT, SIGTERM and SIGHUP: the first ends the command in good order, the second at once.
+//! SIGINT, SIGTERM and SIGHUP: the first ends a job in good order, the second at once.
 
+use std::fs;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,29 +9,41 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
 /// Knows whether the user wants an end.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Signals {
     /// Number of the signal caught, 0 for none.
     caught: Arc<AtomicUsize>,
 }
 
 impl Signals {
-    /// Begins to catch signals.
-    pub(super) fn listen() -> io::Result<Self> {
-        let caught = Arc::new(AtomicUsize::new(0));
+    /// Begins to catch signals. To be called when a job begins that has something to clean up:
+    /// before that, and in commands that only print, the system ends us as it does everybody.
+    pub(super) fn catch(&self) -> io::Result<()> {
         let again = Arc::new(AtomicBool::new(false));
+        let ignored = ignored_signals();
         for signal in [SIGINT, SIGTERM, SIGHUP] {
+            // `nohup` and shells that start us in the background ask for that.
+            if ignored >> (signal - 1) & 1 == 1 {
+                continue;
+            }
             // Handlers run in this order: the first signal sets `again`, the second then ends us
             // as if nobody had caught it. A killed process leaves nothing that counts.
             flag::register_conditional_default(signal, Arc::clone(&again))?;
             flag::register(signal, Arc::clone(&again))?;
-            flag::register_usize(signal, Arc::clone(&caught), signal as usize)?;
+            flag::register_usize(signal, Arc::clone(&self.caught), signal as usize)?;
         }
-        Ok(Self { caught })
+        Ok(())
     }
 
     /// The number of the signal that was caught.
     pub(super) fn caught(&self) -> Option<u8> {
         u8::try_from(self.caught.load(Ordering::Relaxed)).ok().filter(|&signal| signal > 0)
     }
+}
+
+/// The signals that whoever started us wants ignored, a bit each; none where that is not known.
+fn ignored_signals() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }

@@ -52,16 +52,14 @@ pub(super) fn fill(
         monitor.advance(chunks.len() as u64);
         Ok(())
     })?;
+    let copied = plan.steps.iter().flat_map(|step| copies(index, step));
     each(
         workers,
-        plan.steps.iter(),
+        copied,
         || (),
-        |(), step| {
-            let Step::Own { chunks, from } = step else {
-                return Ok(());
-            };
+        |(), (chunks, from)| {
             monitor.check()?;
-            target.copy(index.chunk(*from).start, bytes(index, chunks))?;
+            target.copy(index.chunk(from).start, bytes(index, &chunks))?;
             monitor.advance(chunks.len() as u64);
             Ok(())
         },
@@ -83,6 +81,19 @@ fn batches<'a>(
         Step::Own { .. } => Box::new(std::iter::empty()),
         Step::InPlace(_) | Step::Zero(_) => Box::new(std::iter::once(step.clone())),
     }
+}
+
+/// What is copied from the output itself, split into the chunks to write and the first to copy.
+fn copies<'a>(
+    index: &'a Index,
+    step: &Step,
+) -> impl Iterator<Item = (Range<usize>, usize)> + Send + 'a {
+    let (chunks, from) = match step {
+        Step::Own { chunks, from } => (chunks.clone(), *from),
+        Step::Store(_) | Step::InPlace(_) | Step::Zero(_) => (0..0, 0),
+    };
+    let start = chunks.start;
+    index.batches(chunks, BATCH).map(move |some| (some.clone(), from + some.start - start))
 }
 
 /// The bytes of the blob that consecutive chunks cover.

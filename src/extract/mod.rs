@@ -78,7 +78,10 @@ pub fn extract(
         monitor.finish();
         Vec::new()
     } else {
-        chunks_in_place(index, target.file(), output, options.workers, monitor)?
+        // On a device, zeros that are there need not be written; in a file a hole costs less than
+        // looking.
+        let zeros_matter = target.is_device();
+        chunks_in_place(index, target.file(), output, zeros_matter, options.workers, monitor)?
     };
     let plan = Plan::new(index, &in_place);
     let stats = ExtractStats { block_size: target.block_size()?, ..plan.stats(index) };

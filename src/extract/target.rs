@@ -8,9 +8,9 @@ use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use cairn_formats::Chunk;
-use cairn_store::local::NewFile;
-use rustix::fs::{FallocateFlags, copy_file_range, fallocate};
-use rustix::io::pwritev;
+use cairn_store::local::{NewFile, leads_to_descriptor};
+use rustix::fs::{FallocateFlags, FlockOperation, copy_file_range, fallocate, flock};
+use rustix::io::{Errno, pwritev};
 
 use crate::check::len_of;
 use crate::{Error, Result};
@@ -18,10 +18,14 @@ use crate::{Error, Result};
 /// Bytes copied at once where the kernel does not copy by itself.
 const COPY_BUFFER: usize = 256 << 10;
 
+/// No block device has larger blocks, in bytes.
+const BLOCK: u64 = 4096;
+
 /// An output under construction.
 pub(super) struct Target {
     path: PathBuf,
     place: Place,
+    is_device: bool,
     /// It held nothing when it was opened, so what is not written stays zero.
     blank: bool,
 }
@@ -45,7 +49,8 @@ impl Target {
         if kind.is_some_and(|kind| kind.is_dir()) || path.as_os_str().as_bytes().ends_with(b"/") {
             return Err(Error::file(path, "the output is a directory; name a file in it"));
         }
-        if kind.is_some_and(|kind| !kind.is_file() && !kind.is_block_device()) {
+        let is_special = kind.is_some_and(|kind| !kind.is_file() && !kind.is_block_device());
+        if is_special || leads_to_descriptor(path) {
             return Err(Error::file(path, "the output is neither a file nor a block device"));
         }
         let is_device = kind.is_some_and(|kind| kind.is_block_device());
@@ -60,13 +65,18 @@ impl Target {
     fn new(path: &Path, len: u64) -> Result<Self> {
         let new = NewFile::create(path, 0o666).map_err(Error::io("create", path))?;
         new.file().set_len(len).map_err(Error::io("size", path))?;
-        Ok(Self { path: path.to_owned(), place: Place::New(new), blank: true })
+        let place = Place::New(new);
+        Ok(Self { path: path.to_owned(), place, is_device: false, blank: true })
     }
 
     fn in_place(path: &Path, len: u64, is_device: bool) -> Result<Self> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(!is_device).truncate(false);
         let file = options.open(path).map_err(Error::io("open", path))?;
+        // Two writers would each undo what the other has checked.
+        if flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+            return Err(Error::file(path, "another process is writing to it"));
+        }
         let had = len_of(&file).map_err(Error::io("measure", path))?;
         if !is_device {
             file.set_len(len).map_err(Error::io("size", path))?;
@@ -74,7 +84,8 @@ impl Target {
             let why = format!("the device has {had} bytes, the blob needs {len}");
             return Err(Error::file(path, why));
         }
-        Ok(Self { path: path.to_owned(), place: Place::InPlace(file), blank: had == 0 })
+        let place = Place::InPlace(file);
+        Ok(Self { path: path.to_owned(), place, is_device, blank: had == 0 })
     }
 
     pub(super) fn file(&self) -> &File {
@@ -86,6 +97,10 @@ impl Target {
 
     pub(super) fn is_blank(&self) -> bool {
         self.blank
+    }
+
+    pub(super) fn is_device(&self) -> bool {
+        self.is_device
     }
 
     /// What the file system says it likes to be written by, in bytes.
@@ -109,23 +124,33 @@ impl Target {
                     at += written as u64;
                     IoSlice::advance_slices(&mut slices, written);
                 }
-                Err(rustix::io::Errno::INTR) => {}
+                Err(Errno::INTR) => {}
                 Err(e) => return Err(self.failed("write")(e.into())),
             }
         }
         Ok(())
     }
 
-    /// Makes a range read as zeros, by a hole where the file system has them.
+    /// Makes a range read as zeros, by a hole where there can be one.
     pub(super) fn zero(&self, range: Range<u64>) -> Result<()> {
-        if self.blank {
+        if self.blank || self.punch(&range) {
             return Ok(());
         }
-        let len = range.end - range.start;
+        // Devices have holes in whole blocks only; the ends are written.
+        let middle = range.start.next_multiple_of(BLOCK)..range.end / BLOCK * BLOCK;
+        if middle.start < middle.end && self.punch(&middle) {
+            self.write_zeros(range.start..middle.start)?;
+            return self.write_zeros(middle.end..range.end);
+        }
+        self.write_zeros(range)
+    }
+
+    fn punch(&self, range: &Range<u64>) -> bool {
         let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        if fallocate(self.file(), hole, range.start, len).is_ok() {
-            return Ok(());
-        }
+        fallocate(self.file(), hole, range.start, range.end - range.start).is_ok()
+    }
+
+    fn write_zeros(&self, range: Range<u64>) -> Result<()> {
         let zeros = [0; COPY_BUFFER];
         let mut at = range.start;
         while at < range.end {
@@ -173,7 +198,8 @@ impl Target {
     pub(super) fn finish(self, flush: bool) -> Result<()> {
         let finished = match self.place {
             Place::New(new) => new.commit(flush),
-            Place::InPlace(file) if flush => file.sync_all(),
+            // What a device refuses to keep, it says only when it is flushed.
+            Place::InPlace(file) if flush || self.is_device => file.sync_all(),
             Place::InPlace(_) => Ok(()),
         };
         finished.map_err(Error::io("finish", &self.path))

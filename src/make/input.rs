@@ -4,6 +4,7 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, SeekFrom, seek, tell};
@@ -24,6 +25,8 @@ pub struct Input {
     start: u64,
     /// Whether the length is a property of the file, which may change, and not of a device.
     is_regular: bool,
+    /// When its content had last changed when it was opened.
+    modified: Option<SystemTime>,
 }
 
 impl Input {
@@ -33,9 +36,12 @@ impl Input {
             let stdin = io::stdin();
             let file = std::os::fd::AsFd::as_fd(&stdin).try_clone_to_owned();
             let file = file.map_err(Error::io("open", "standard input"))?;
-            let mut input = Self::of_file(file.into(), "standard input".into())?;
-            if let (Some(len), Ok(at)) = (input.len, tell(&input.file)) {
-                // Whoever handed us the file may have read from it before.
+            let file = File::from(file);
+            // Whoever handed us the file may have read from it before, and may go on behind us.
+            let at = tell(&file).unwrap_or(0);
+            let mut input = Self::of_file(file, "standard input".into())?;
+            if let Some(len) = input.len {
+                let _ = seek(&input.file, SeekFrom::Start(at));
                 input.start = at.min(len);
             }
             return Ok(input);
@@ -54,14 +60,16 @@ impl Input {
         }
         let len = if kind.is_file() {
             // Files of /proc say that they are empty and are not: that takes reading to find out.
-            Some(metadata.len()).filter(|&len| len > 0)
+            let is_believable = metadata.len() > 0 || matches!(file.read_at(&mut [0], 0), Ok(0));
+            Some(metadata.len()).filter(|_| is_believable)
         } else if kind.is_block_device() {
             Some(seek(&file, SeekFrom::End(0)).map_err(|e| Error::io("measure", &path)(e.into()))?)
         } else {
             None
         };
         let is_regular = kind.is_file() && len.is_some();
-        Ok(Self { file, path, len, start: 0, is_regular })
+        let modified = metadata.modified().ok();
+        Ok(Self { file, path, len, start: 0, is_regular, modified })
     }
 
     /// Leaves out the first `start` bytes. Only for what has a length.
@@ -79,6 +87,14 @@ impl Input {
     /// How many bytes will be read, if that is known.
     pub fn size(&self) -> Option<u64> {
         self.len.map(|len| len - self.start)
+    }
+
+    /// The first 64 bytes to be read; fewer from what cannot be read twice.
+    pub(super) fn beginning(&self) -> Vec<u8> {
+        let mut bytes = vec![0; 64];
+        let got = self.len.and_then(|_| self.file.read_at(&mut bytes, self.start).ok());
+        bytes.truncate(got.unwrap_or(0));
+        bytes
     }
 
     /// What the system knows about it.
@@ -111,13 +127,18 @@ impl Input {
         }
     }
 
-    /// The file must not have changed its length while it was read.
-    pub(super) fn check_len(&self) -> Result<()> {
-        let (Some(len), true) = (self.len, self.is_regular) else {
-            return Ok(());
-        };
-        let now = self.file.metadata().map_err(Error::io("read", &self.path))?.len();
-        if now == len { Ok(()) } else { Err(self.changed(len, now)) }
+    /// The file must not have changed while it was read: the index would be of a state that never
+    /// was.
+    pub(super) fn check_unchanged(&self) -> Result<()> {
+        let (Some(len), true) = (self.len, self.is_regular) else { return Ok(()) };
+        let now = self.metadata()?;
+        if now.len() != len {
+            return Err(self.changed(len, now.len()));
+        }
+        if now.modified().ok() != self.modified {
+            return Err(Error::file(&self.path, "was modified while it was read"));
+        }
+        Ok(())
     }
 
     fn changed(&self, len: u64, now: u64) -> Error {
@@ -129,7 +150,7 @@ impl Input {
     pub(super) fn read_at(&self, at: u64, buffer: &mut [u8]) -> Result<()> {
         match self.file.read_exact_at(buffer, at) {
             Err(e) if e.kind() == ErrorKind::UnexpectedEof => {
-                self.check_len()?;
+                self.check_unchanged()?;
                 Err(Error::file(&self.path, format!("ends before byte {at} of its length")))
             }
             read => read.map_err(Error::io("read", &self.path)),

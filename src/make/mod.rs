@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use cairn_formats::chunker::{CutRule, Cutter, Piece, Stitcher};
 use cairn_formats::coding::{DEFAULT_LEVEL, Decoder, Encoder};
-use cairn_formats::{Chunk, ChunkId, ChunkSizes, Digest, Index, is_zero};
+use cairn_formats::{Chunk, ChunkId, ChunkSizes, Digest, Index, flags, is_zero};
 use cairn_store::{Error as StoreError, WriteStore};
 
 pub use self::input::Input;
@@ -38,6 +38,9 @@ pub struct MakeOptions {
     pub digest: Digest,
     /// The zstd level for stores that keep compressed chunks.
     pub level: i32,
+    /// Whether the blob is an archive, whose index carries the archive's feature word. One that does
+    /// not begin as an archive is a blob all the same.
+    pub archive: bool,
     /// Whether chunks that the store has already are read and, if damaged, written again.
     pub repair: bool,
     /// How many threads work, at least 1.
@@ -51,6 +54,7 @@ impl Default for MakeOptions {
             sizes: ChunkSizes::default(),
             digest: Digest::default(),
             level: DEFAULT_LEVEL,
+            archive: false,
             repair: false,
             workers: 1,
         }
@@ -80,7 +84,12 @@ pub fn make(
     options: &MakeOptions,
     monitor: &dyn Monitor,
 ) -> Result<(Index, MakeStats)> {
-    let mut index = Index::of_blob(options.digest, options.sizes);
+    let beginning = if options.archive { input.beginning() } else { Vec::new() };
+    let index = Index::of_blob(options.digest, options.sizes);
+    let mut index = match flags::of_archive(&beginning, options.digest) {
+        Some(flags) => index.with_flags(flags),
+        None => index,
+    };
     let stats = chunks(input, store, options, monitor, &mut |run| {
         for _ in 0..run.count {
             index.push(run.id, run.len);
@@ -234,7 +243,7 @@ impl Job<'_> {
         });
         let runs = runs.collect();
         if bytes.len() > to_hash.len() {
-            chunks.push(self.zeros.clone());
+            chunks.push(self.zeros.by_ref());
         }
         (runs, chunks)
     }

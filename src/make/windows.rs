@@ -20,6 +20,10 @@ const WINDOWS_BUDGET: usize = 64 << 20;
 /// chunks of 128 MiB seams are as frequent as cuts, and memory is what matters.
 const LARGEST_WINDOW: usize = 32 << 20;
 
+/// How far ahead holes are looked for, in bytes: what is found should still be so when it is reached,
+/// and other workers wait meanwhile.
+const LOOK_AHEAD: u64 = 64 << 20;
+
 /// Shorter holes are read like data: they save less than the seams they make.
 const SHORTEST_HOLE: u64 = 1 << 20;
 
@@ -105,7 +109,7 @@ impl<'a> Windows<'a> {
         let stretch = match state.hole {
             Some((start, end)) if start == at => Stretch::Hole(end - start),
             hole => {
-                let until = hole.map_or(len, |(start, _)| start);
+                let until = hole.map_or(state.looked, |(start, _)| start);
                 Stretch::Data(((until - at) as usize).min(self.window()))
             }
         };
@@ -129,7 +133,7 @@ impl<'a> Windows<'a> {
         if std::mem::replace(&mut state.ended, true) {
             return Ok(None);
         }
-        self.input.check_len()?;
+        self.input.check_unchanged()?;
         Ok(Some((state.next_number(), Stretch::End)))
     }
 
@@ -139,7 +143,8 @@ impl<'a> Windows<'a> {
         }
         state.hole = None;
         state.looked = state.looked.max(state.at);
-        while state.looked < len && state.hole.is_none() {
+        let limit = len.min(state.at + LOOK_AHEAD);
+        while state.looked < limit && state.hole.is_none() {
             let (start, end) = self.input.hole_after(state.looked, len);
             state.looked = end;
             state.hole = Some((start, end)).filter(|_| end - start >= SHORTEST_HOLE);

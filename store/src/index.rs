@@ -1,12 +1,12 @@
 //! Reading and writing indexes, wherever they are. Files appear whole or not at all.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use cairn_formats::Index;
 
-use crate::local::NewFile;
+use crate::local::{NewFile, leads_to_descriptor};
 use crate::{Error, Location, Result};
 
 /// Reads an index from a file or, for `-`, from standard input.
@@ -43,11 +43,15 @@ pub fn write_index(location: &Location, index: &Index, mode: u32, flush: bool) -
 }
 
 fn write_file(path: &Path, index: &Index, mode: u32, flush: bool) -> io::Result<()> {
-    // A pipe or a device such as /dev/stdout cannot be replaced, only written to.
-    if path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
+    // A pipe, or what /dev/stdout leads to, cannot be replaced, only written to.
+    let is_special =
+        path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
+    if is_special || leads_to_descriptor(path) {
         return index.write(File::options().write(true).open(path)?);
     }
-    let new = NewFile::create(path, mode)?;
+    // As desync: what a link leads to is replaced, not the link.
+    let path = if path.is_symlink() { fs::canonicalize(path)? } else { path.to_owned() };
+    let new = NewFile::create(&path, mode)?;
     let mut output = BufWriter::new(new.file());
     index.write(&mut output)?;
     output.flush()?;

@@ -52,6 +52,7 @@ impl Sandbox {
     }
 
     pub fn write(&self, name: &str, content: &[u8]) {
+        fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
         fs::write(self.path(name), content).unwrap();
     }
 

@@ -67,7 +67,7 @@ fn a_second_make_writes_nothing() {
             .collect()
     };
     let before = times();
-    for options in ["", "--uncompressed", "--level 9 -n 1", "--durability each"] {
+    for options in ["", "--level 9 -n 1", "--durability each"] {
         sandbox.cairn(&format!("make again.caibx blob -s store {options}")).succeeds_silently();
         assert_eq!(times(), before, "make {options}");
         assert!(sandbox.read("again.caibx") == sandbox.read("blob.caibx"));

@@ -128,6 +128,9 @@ impl FromStr for ChunkSizes {
             sizes.push(usize::try_from(size).unwrap_or(usize::MAX));
         }
         match sizes[..] {
+            [avg] if plain && avg < 1024 => {
+                Err(fail(format!("write {avg}K for KiB, or {avg}B if bytes are meant")))
+            }
             [avg] => Self::around(avg),
             [min, avg, max] => Self::new(min, avg, max),
             _ => Err(fail("expected an average, or min:avg:max".to_owned())),
@@ -232,6 +235,7 @@ mod tests {
             "1K 1M",
             "1K1K",
             "1KB",
+            "64",
             "99999999999999999999",
             "16777216T",
             "1..5M",

@@ -45,11 +45,15 @@ impl Store for Router {
     }
 
     fn another(&self, id: &ChunkId, tried: usize) -> Result<Option<CodedChunk>> {
-        let mut copies = 0;
+        let mut skip = tried;
         self.ask(|store| {
-            let Some(chunk) = store.get(id)? else { return Ok(None) };
-            copies += 1;
-            Ok((copies > tried).then_some(chunk))
+            let mut copies = 0;
+            let mut copy = store.get(id)?;
+            while copy.is_some() && skip > 0 {
+                (skip, copies) = (skip - 1, copies + 1);
+                copy = store.another(id, copies)?;
+            }
+            Ok(copy)
         })
     }
 

@@ -76,6 +76,9 @@ impl Default for LocalOptions {
 pub struct LocalStore {
     root: PathBuf,
     options: LocalOptions,
+    /// Whether only chunks in the store's own coding count as being here, so that whoever reads
+    /// only that coding finds all that is put.
+    is_written: bool,
     /// For names of temporary files; starts at random so that writers rarely collide.
     counter: AtomicU32,
 }
@@ -89,7 +92,7 @@ impl LocalStore {
             return Err(Error::Unsupported { place, why: "the store is not a directory".into() });
         }
         let counter = AtomicU32::new(RandomState::new().hash_one(std::process::id()) as u32);
-        Ok(Self { root: root.to_owned(), options, counter })
+        Ok(Self { root: root.to_owned(), options, is_written: false, counter })
     }
 
     /// Opens a directory, or makes it. Its parent must exist: a missing mount point is not filled.
@@ -98,7 +101,7 @@ impl LocalStore {
             Err(e) if e.kind() != ErrorKind::AlreadyExists && !root.is_dir() => {
                 Err(Error::io("create store", root)(e))
             }
-            _ => Self::open(root, options),
+            _ => Ok(Self { is_written: true, ..Self::open(root, options)? }),
         }
     }
 
@@ -124,7 +127,13 @@ impl LocalStore {
                 Ok(file) => return Ok((file, path)),
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
                 Err(e) if e.kind() == ErrorKind::NotFound => {
-                    fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
+                    // One level: the store itself may have been unmounted.
+                    match fs::create_dir(directory) {
+                        Err(e) if e.kind() != ErrorKind::AlreadyExists => {
+                            return Err(Error::io("create", directory)(e));
+                        }
+                        _ => {}
+                    }
                 }
                 Err(e) => return Err(Error::io("create", &path)(e)),
             }
@@ -142,26 +151,20 @@ impl LocalStore {
 
 impl Store for LocalStore {
     fn get(&self, id: &ChunkId) -> Result<Option<CodedChunk>> {
-        for (path, coding) in self.paths(id) {
-            let Some(bytes) = read_chunk(&path)? else {
-                continue;
-            };
-            let chunk = match coding {
-                Coding::Plain if bytes.is_empty() => Err(FormatError::BadCoding {
-                    id: *id,
-                    coding,
-                    why: "the file is empty".to_owned(),
-                }),
-                Coding::Plain => Ok(CodedChunk::new(*id, Coding::Plain, bytes)),
-                Coding::Zstd | Coding::Xz | Coding::Gzip => CodedChunk::from_compressed(*id, bytes),
-            };
-            return chunk.map(Some).map_err(Error::invalid(path.display().to_string()));
-        }
-        Ok(None)
+        let mut found =
+            self.paths(id).into_iter().filter_map(|place| read_coded(id, place).transpose());
+        found.next().transpose()
+    }
+
+    fn another(&self, id: &ChunkId, tried: usize) -> Result<Option<CodedChunk>> {
+        let mut found =
+            self.paths(id).into_iter().filter_map(|place| read_coded(id, place).transpose());
+        found.nth(tried).transpose()
     }
 
     fn has(&self, id: &ChunkId) -> Result<bool> {
-        for (path, _) in self.paths(id) {
+        let names = if self.is_written { 1 } else { 2 };
+        for (path, _) in self.paths(id).into_iter().take(names) {
             match fs::metadata(&path) {
                 // A crash can leave a name without its bytes; such a chunk must be written again.
                 Ok(metadata) if metadata.is_file() && metadata.len() > 0 => return Ok(true),
@@ -250,6 +253,19 @@ impl PruneStore for LocalStore {
     }
 }
 
+/// Reads a chunk by one of its names; `None` if there is none.
+fn read_coded(id: &ChunkId, (path, coding): (PathBuf, Coding)) -> Result<Option<CodedChunk>> {
+    let Some(bytes) = read_chunk(&path)? else { return Ok(None) };
+    let chunk = match coding {
+        Coding::Plain if bytes.is_empty() => {
+            Err(FormatError::BadCoding { id: *id, coding, why: "the file is empty".to_owned() })
+        }
+        Coding::Plain => Ok(CodedChunk::new(*id, Coding::Plain, bytes)),
+        Coding::Zstd | Coding::Xz | Coding::Gzip => CodedChunk::from_compressed(*id, bytes),
+    };
+    chunk.map(Some).map_err(Error::invalid(path.display().to_string()))
+}
+
 /// Reads a chunk file; `None` if there is none.
 fn read_chunk(path: &Path) -> Result<Option<Vec<u8>>> {
     // casync's caches mark a missing chunk by a link to /dev/null, and a pipe must not block us.
@@ -326,7 +342,15 @@ mod tests {
         let chunk = coded(b"plain", Coding::Plain);
         plain.put(&chunk).unwrap();
         assert_eq!(zstd.get(&chunk.id()).unwrap(), Some(chunk.clone()));
-        assert!(zstd.has(&chunk.id()).unwrap());
+        // It would be put again for those who read zstd alone, but a reader has it.
+        assert!(!zstd.has(&chunk.id()).unwrap());
+        let reader = LocalStore::open(&zstd.root, LocalOptions::default()).unwrap();
+        assert!(reader.has(&chunk.id()).unwrap());
+        let compressed = coded(b"plain", Coding::Zstd);
+        zstd.put(&compressed).unwrap();
+        assert_eq!(reader.get(&chunk.id()).unwrap(), Some(compressed));
+        assert_eq!(reader.another(&chunk.id(), 1).unwrap(), Some(chunk.clone()));
+        assert_eq!(reader.another(&chunk.id(), 2).unwrap(), None);
     }
 
     #[test]

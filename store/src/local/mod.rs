@@ -9,4 +9,4 @@ mod chunks;
 mod new_file;
 
 pub use chunks::{Durability, LocalOptions, LocalStore};
-pub use new_file::NewFile;
+pub use new_file::{NewFile, leads_to_descriptor};

@@ -48,17 +48,32 @@ impl NewFile {
         prefix.push(OsStr::from_bytes(&name.as_bytes()[..name.len().min(LONGEST_NAME)]));
         prefix.push(INFIX);
         remove_abandoned(directory, &prefix);
-        let (file, temporary) = create_locked(directory, &prefix, mode)?;
+        // Never wider than the file it replaces, not even for a moment.
+        let old_mode = replaced.as_ref().map_or(0o777, MetadataExt::mode);
+        let (file, temporary) = create_locked(directory, &prefix, mode & old_mode)?;
         let new = Self { target: target.to_owned(), temporary, file, committed: false };
         if let Some(metadata) = replaced {
-            // The owner first: changing it clears the set-user-id bits. Only root can give files
-            // away, and for everybody else the file stays theirs.
-            let owned = fchown(&new.file, Some(metadata.uid()), Some(metadata.gid())).is_ok();
-            // Never another owner's set-user-id bit.
-            let mode = metadata.mode() & if owned { 0o7777 } else { 0o777 };
-            rustix::fs::fchmod(&new.file, Mode::from_raw_mode(mode))?;
+            new.take_over(&metadata);
         }
         Ok(new)
+    }
+
+    /// Takes over the owner and mode of a replaced file, as far as the system lets us: only root can
+    /// give files away, and some file systems know neither.
+    fn take_over(&self, replaced: &fs::Metadata) {
+        // The owner first: changing it clears the set-user-id bits.
+        let group = fchown(&self.file, None, Some(replaced.gid())).is_ok();
+        let owner = fchown(&self.file, Some(replaced.uid()), None).is_ok();
+        let mut mode = replaced.mode() & 0o7777;
+        if !owner || !group {
+            // Never another owner's set-user-id bit.
+            mode &= 0o777;
+        }
+        if !group {
+            // What the old group might do is not for the new one.
+            mode &= !0o070;
+        }
+        let _ = rustix::fs::fchmod(&self.file, Mode::from_raw_mode(mode));
     }
 
     /// The file, to be read and written at any position.
@@ -90,6 +105,13 @@ impl Drop for NewFile {
     }
 }
 
+/// Whether a path stands for an open file of this process, as `/dev/stdout` does. Renaming over such
+/// a link would replace it for everybody.
+pub fn leads_to_descriptor(path: &Path) -> bool {
+    let is_below = |path: &Path| path.starts_with("/proc") || path.starts_with("/dev/fd");
+    is_below(path) || fs::read_link(path).is_ok_and(|link| is_below(&link))
+}
+
 fn create_locked(directory: &Path, prefix: &OsString, mode: u32) -> io::Result<(File, PathBuf)> {
     let mut number = std::process::id();
     loop {
@@ -119,15 +141,20 @@ fn remove_abandoned(directory: &Path, prefix: &OsString) {
         return;
     };
     for entry in entries.flatten() {
-        if !entry.file_name().as_bytes().starts_with(prefix.as_bytes()) {
+        let name = entry.file_name();
+        let number = name.as_bytes().strip_prefix(prefix.as_bytes());
+        if !number.is_some_and(|number| number.iter().all(u8::is_ascii_digit)) {
             continue;
         }
         // In a directory such as /tmp anybody may put anything by that name: a link, or a pipe on
         // which opening would wait.
         let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits() as i32;
         if let Ok(file) = OpenOptions::new().read(true).custom_flags(flags).open(entry.path())
-            && file.metadata().is_ok_and(|metadata| metadata.is_file())
+            && let Ok(opened) = file.metadata()
+            && opened.is_file()
             && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
+            // Since it was opened its owner may have put it in its place, and another have begun.
+            && entry.path().symlink_metadata().is_ok_and(|now| now.ino() == opened.ino())
         {
             let _ = fs::remove_file(entry.path());
         }
