@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cairn_formats::{Chunk, ChunkId, Error as FormatError, Index, is_zero};
+use cairn_formats::{Chunk, Error as FormatError, Index, is_zero};
 use rustix::fs::{OFlags, SeekFrom, seek};
 use rustix::io::Errno;
 
