@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use cairn_formats::Chunk;
-use cairn_store::local::{NewFile, leads_to_descriptor};
+use cairn_store::local::{NewFile, fails_late, leads_to_descriptor};
 use rustix::fs::{FallocateFlags, FlockOperation, copy_file_range, fallocate, flock};
 use rustix::io::{Errno, pwritev};
 
@@ -199,7 +199,7 @@ impl Target {
         let finished = match self.place {
             Place::New(new) => new.commit(flush),
             // What a device refuses to keep, it says only when it is flushed.
-            Place::InPlace(file) if flush || self.is_device => file.sync_all(),
+            Place::InPlace(file) if flush || self.is_device || fails_late(&file) => file.sync_all(),
             Place::InPlace(_) => Ok(()),
         };
         finished.map_err(Error::io("finish", &self.path))

@@ -22,6 +22,7 @@ use cairn_formats::chunker::LARGEST_CHUNK;
 use cairn_formats::{ChunkId, CodedChunk, Coding, Error as FormatError, names};
 use rustix::fs::OFlags;
 
+use super::late::fails_late;
 use crate::{Error, PruneStore, Result, Store, WriteStore};
 
 /// How the temporary files of a store begin. desync's `prune` clears them by this name.
@@ -79,6 +80,8 @@ pub struct LocalStore {
     /// Whether only chunks in the store's own coding count as being here, so that whoever reads
     /// only that coding finds all that is put.
     is_written: bool,
+    /// Whether the file system tells of failed writes only when a file is flushed.
+    fails_late: bool,
     /// For names of temporary files; starts at random so that writers rarely collide.
     counter: AtomicU32,
 }
@@ -92,7 +95,8 @@ impl LocalStore {
             return Err(Error::Unsupported { place, why: "the store is not a directory".into() });
         }
         let counter = AtomicU32::new(RandomState::new().hash_one(std::process::id()) as u32);
-        Ok(Self { root: root.to_owned(), options, is_written: false, counter })
+        let fails_late = File::open(root).is_ok_and(|directory| fails_late(&directory));
+        Ok(Self { root: root.to_owned(), options, is_written: false, fails_late, counter })
     }
 
     /// Opens a directory, or makes it. Its parent must exist: a missing mount point is not filled.
@@ -142,7 +146,7 @@ impl LocalStore {
 
     fn write_chunk(&self, mut file: File, bytes: &[u8]) -> io::Result<()> {
         file.write_all(bytes)?;
-        if self.options.durability == Durability::Each {
+        if self.options.durability == Durability::Each || self.fails_late {
             file.sync_data()?;
         }
         Ok(())

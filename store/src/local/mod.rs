@@ -2,11 +2,14 @@
 //!
 //! ```text
 //! chunks     the store: <dir>/<4 hex>/<64 hex>[.cacnk]
+//! late       file systems on which errors come late
 //! new_file   a file that appears whole or not at all
 //! ```
 
 mod chunks;
+mod late;
 mod new_file;
 
 pub use chunks::{Durability, LocalOptions, LocalStore};
+pub use late::fails_late;
 pub use new_file::{NewFile, leads_to_descriptor};

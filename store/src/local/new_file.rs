@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 
+use super::late::fails_late;
+
 /// What stands between the target's name and a number in the name of a temporary file.
 const INFIX: &str = ".cairn-tmp-";
 
@@ -84,7 +86,7 @@ impl NewFile {
     /// Puts the file in its place, at once and whole. With `flush` its bytes and its name have
     /// reached the disk before this returns.
     pub fn commit(mut self, flush: bool) -> io::Result<()> {
-        if flush {
+        if flush || fails_late(&self.file) {
             self.file.sync_all()?;
         }
         fs::rename(&self.temporary, &self.target)?;
