@@ -12,6 +12,7 @@ const LATE: [i64; 8] =
 ///
 /// Such a file must be flushed before it takes its name. That costs little: these file systems do
 /// it when the file is closed anyhow.
+#[allow(clippy::unnecessary_cast, reason = "the word has another type on other processors")]
 pub fn fails_late(file: &File) -> bool {
     rustix::fs::fstatfs(file.as_fd()).is_ok_and(|found| LATE.contains(&(found.f_type as i64)))
 }

@@ -1,6 +1,6 @@
 //! What every store must do. A new backend is a constructor and one line.
 //!
-//! ```ignore
+//! ```text
 //! #[test]
 //! fn conforms() {
 //!     conformance::all(|| LocalStore::create(&fresh_directory(), LocalOptions::default()));
