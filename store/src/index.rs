@@ -47,7 +47,8 @@ fn write_file(path: &Path, index: &Index, mode: u32, flush: bool) -> io::Result<
     let is_special =
         path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
     if is_special || leads_to_descriptor(path) {
-        return index.write(File::options().write(true).open(path)?);
+        // What a shell opened for us it may have written to before: never over that.
+        return index.write(File::options().append(true).open(path)?);
     }
     // As desync: what a link leads to is replaced, not the link.
     let path = if path.is_symlink() { fs::canonicalize(path)? } else { path.to_owned() };

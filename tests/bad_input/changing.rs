@@ -1,102 +1,24 @@
 //! Blobs that change while they are read, and users who change their mind.
-//!
-//! Deterministic, by the first line of progress: cairn prints it when it has opened its input and
-//! has read nothing yet. It goes to a pipe that is full, so cairn waits there until the test has
-//! done its mischief.
 
 use std::fs::{self, File};
-use std::io::{PipeReader, Read, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::SystemTime;
 
-use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::common::halted::{Halted, wait_for_read};
 use super::common::{Outcome, Sandbox, random};
-
-/// The least a pipe can hold.
-const FILLER: usize = 4096;
-
-/// How lines of progress begin.
-const PROGRESS: [&str; 3] = ["Chunking ", "Storing ", "Attempt 1: "];
-
-const STEP: Duration = Duration::from_millis(5);
-
-/// A command that stands still.
-struct Halted {
-    child: Child,
-    /// The other end of its standard error, which is full.
-    stderr: PipeReader,
-}
-
-impl Halted {
-    /// Starts a command and waits until it has this file open and stands still.
-    fn start(sandbox: &Sandbox, words: &str, file: &str) -> Self {
-        let (stderr, mut writer) = std::io::pipe().unwrap();
-        assert_eq!(fcntl_setpipe_size(&writer, FILLER).unwrap(), FILLER);
-        writer.write_all(&[b'#'; FILLER]).unwrap();
-        let mut command = sandbox.command(words);
-        command
-            .env("DESYNC_ENABLE_PARSABLE_PROGRESS", "1")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(writer);
-        let child = command.spawn().unwrap();
-        // The child has the only writing end, so that its end is seen.
-        drop(command);
-        wait_until(|| has_open(&child, &sandbox.path(file)) && is_writing_to_stderr(&child));
-        Self { child, stderr }
-    }
-
-    /// Makes room in the pipe, and waits for the end.
-    fn resume(mut self) -> Outcome {
-        let mut output = Vec::new();
-        self.stderr.read_exact(&mut [0; FILLER]).unwrap();
-        self.stderr.read_to_end(&mut output).unwrap();
-        let mut done = self.child.wait_with_output().unwrap();
-        done.stderr = output;
-        let mut outcome = Outcome::new("the halted command".to_owned(), done);
-        // Only what is no progress.
-        let lines = outcome.stderr.lines();
-        let lines: Vec<&str> =
-            lines.filter(|line| !PROGRESS.iter().any(|word| line.starts_with(word))).collect();
-        outcome.stderr = lines.join("\n");
-        outcome
-    }
-}
-
-fn wait_until(mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(30), "it never came");
-        sleep(STEP);
-    }
-}
-
-/// Whether it has a file open whose path begins like this.
-fn has_open(child: &Child, file: &Path) -> bool {
-    let file = file.parent().unwrap().canonicalize().unwrap().join(file.file_name().unwrap());
-    let file = file.to_str().unwrap();
-    let open = fs::read_dir(format!("/proc/{}/fd", child.id())).unwrap();
-    open.flatten()
-        .filter_map(|entry| fs::read_link(entry.path()).ok())
-        .any(|target| target.to_str().unwrap().starts_with(file))
-}
-
-/// Whether its main thread is inside `write(2, …)`.
-fn is_writing_to_stderr(child: &Child) -> bool {
-    let call = fs::read_to_string(format!("/proc/{}/syscall", child.id())).unwrap();
-    let mut words = call.split(' ');
-    // By the numbers of x86-64 and of arm64.
-    matches!(words.next(), Some("1" | "64")) && words.next() == Some("0x2")
-}
 
 /// Makes of `blob` what `change` has left of it while the command stood still.
 fn make_while(words: &str, change: impl FnOnce(&Path)) -> (Sandbox, Outcome) {
     let sandbox = Sandbox::with_blob(&random(1, 5_000_000));
     sandbox.write("new.caibx", b"what was there before");
+    // Whatever the grain of the clock of files: a change is at another time.
+    let blob = File::options().write(true).open(sandbox.path("blob")).unwrap();
+    blob.set_modified(SystemTime::UNIX_EPOCH).unwrap();
     let halted = Halted::start(&sandbox, words, "blob");
     change(&sandbox.path("blob"));
     let outcome = halted.resume();
@@ -132,6 +54,21 @@ fn a_blob_that_grows_while_it_is_read_is_refused() {
 }
 
 #[test]
+fn a_blob_modified_while_it_is_read_is_refused() {
+    for (at, options) in [(0, ""), (2_500_000, "-n 1"), (4_999_999, "-s store")] {
+        let words = format!("make new.caibx blob {options}");
+        let (sandbox, outcome) = make_while(&words, |blob| {
+            let file = File::options().write(true).open(blob).unwrap();
+            file.write_all_at(b"!", at).unwrap();
+        });
+        outcome.fails(&["blob", "was modified while it was read"]);
+        assert_eq!(sandbox.read("new.caibx"), b"what was there before");
+        let files = sandbox.files(".");
+        assert!(files.iter().all(|name| !name.contains("tmp")), "{files:?}");
+    }
+}
+
+#[test]
 fn a_blob_replaced_while_it_is_read_is_read_as_it_was() {
     let (sandbox, outcome) = make_while("make new.caibx blob -s store", |blob| {
         fs::rename(blob, blob.with_file_name("old")).unwrap();
@@ -146,7 +83,7 @@ fn a_signal_ends_make_without_an_index() {
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
         let sandbox = Sandbox::with_blob(&random(2, 5_000_000));
         let halted = Halted::start(&sandbox, "make new.caibx blob -s store", "blob");
-        kill_process(Pid::from_child(&halted.child), signal).unwrap();
+        halted.signal(signal);
         let outcome = halted.resume();
         assert_eq!(outcome.code, Some(code));
         assert_eq!(outcome.stderr, "error: interrupted");
@@ -161,9 +98,74 @@ fn a_signal_ends_extract_and_leaves_the_output() {
     let before = sandbox.snapshot();
     let words = "extract blob.caibx out -s store";
     let halted = Halted::start(&sandbox, words, ".out.");
-    kill_process(Pid::from_child(&halted.child), Signal::INT).unwrap();
+    halted.signal(Signal::INT);
     let outcome = halted.resume();
     assert_eq!(outcome.code, Some(130));
     assert_eq!(outcome.stderr.lines().last(), Some("error: interrupted"));
     sandbox.is_as(&before, "an interrupted extract");
+}
+
+#[test]
+fn a_signal_that_was_ignored_from_the_start_ends_nothing() {
+    // As `nohup` and shells that start a job in the background do it.
+    for (name, signal) in [("HUP", Signal::HUP), ("INT", Signal::INT)] {
+        let sandbox = Sandbox::with_blob(&random(4, 5_000_000));
+        let ignoring = format!("trap '' {name}");
+        let command = sandbox.command_after(&ignoring, "make new.caibx blob -s store");
+        let halted = Halted::of(&sandbox, command, "blob");
+        halted.signal(signal);
+        halted.signal(signal);
+        halted.resume().succeeds_silently();
+        sandbox.cairn("verify-index new.caibx blob").succeeds_silently();
+    }
+}
+
+#[test]
+fn the_first_signal_ends_what_waits_for_an_index() {
+    let sandbox = Sandbox::with_store(&random(5, 100_000));
+    let made = Command::new("mkfifo").arg(sandbox.path("fifo")).status();
+    assert!(made.unwrap().success());
+    for words in ["list-chunks fifo", "verify-index fifo blob", "extract fifo out -s store"] {
+        let mut child = sandbox.command(words).stderr(Stdio::piped()).spawn().unwrap();
+        // That succeeds as soon as the other end is open, and the index never comes.
+        let writer = File::options().write(true).open(sandbox.path("fifo")).unwrap();
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(15), "{words}");
+        drop(writer);
+    }
+    let mut command = sandbox.command("list-chunks -");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let writer = child.stdin.take();
+    wait_for_read(&child);
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(15));
+    drop(writer);
+}
+
+#[test]
+fn two_extracts_in_place_do_not_meet() {
+    let sandbox = Sandbox::with_store(&random(6, 5_000_000));
+    sandbox.write("out", &random(7, 5_000_000));
+    let words = "extract -k blob.caibx out -s store";
+    let first = Halted::start(&sandbox, words, "out");
+    sandbox.refuses(words, &["out", "another process is writing to it"]);
+    first.resume().succeeds_silently();
+    assert!(sandbox.read("out") == sandbox.read("blob"));
+}
+
+#[test]
+fn what_replaces_a_private_file_is_private_from_the_start() {
+    let sandbox = Sandbox::with_store(&random(8, 5_000_000));
+    sandbox.write("out", b"what was there before");
+    let private = fs::Permissions::from_mode(0o600);
+    fs::set_permissions(sandbox.path("out"), private).unwrap();
+    let words = "extract blob.caibx out -s store";
+    let halted = Halted::of(&sandbox, sandbox.command_after("umask 0", words), ".out.");
+    let mode = |name: &str| fs::metadata(sandbox.path(name)).unwrap().mode() & 0o7777;
+    let files = sandbox.files(".");
+    let temporary = files.iter().find(|name| name.starts_with(".out.")).unwrap();
+    assert_eq!(mode(temporary), 0o600);
+    halted.resume().succeeds_silently();
+    assert_eq!(mode("out"), 0o600);
+    assert!(sandbox.read("out") == sandbox.read("blob"));
 }

@@ -230,3 +230,25 @@ fn a_damaged_chunk_is_repaired_as_the_hint_says() {
     assert!(sandbox.read(&file) == good);
     sandbox.cairn("extract blob.caibx out -s store").succeeds();
 }
+
+#[test]
+fn a_damaged_chunk_is_repaired_in_the_other_coding() {
+    for (options, suffix, other) in [("", ".cacnk", "--uncompressed"), ("--uncompressed", "", "")] {
+        let sandbox = sandbox(options);
+        let (file, id) = chunk_file(&sandbox, 2, suffix);
+        let stranger = sandbox.read(&chunk_file(&sandbox, 4, suffix).0);
+        let truncated = sandbox.read(&file)[..5].to_vec();
+        for damage in [stranger, truncated, random(5, 100), vec![]] {
+            sandbox.write(&file, &damage);
+            is_refused(&sandbox, &id, &[]);
+            let repair = format!("make blob.caibx blob -s store {SIZES} {other} --repair");
+            sandbox.cairn(&repair).succeeds_silently();
+            sandbox.cairn("extract blob.caibx repaired -s store").succeeds_silently();
+            assert!(sandbox.read("repaired") == sandbox.read("blob"));
+            // Only the damaged one is left, as before.
+            let repaired = chunk_file(&sandbox, 2, if suffix.is_empty() { ".cacnk" } else { "" }).0;
+            std::fs::remove_file(sandbox.path(&repaired)).unwrap();
+            std::fs::remove_file(sandbox.path("repaired")).unwrap();
+        }
+    }
+}

@@ -2,8 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
-use super::common::{Outcome, Sandbox, random};
+use rustix::fs::{FlockOperation, flock};
+
+use super::common::{Outcome, Sandbox, random, run};
 
 /// A sandbox with a store and an output that was there.
 fn sandbox() -> Sandbox {
@@ -170,6 +173,59 @@ fn an_output_that_is_no_file_is_refused() {
             let words = format!("extract {option} blob.caibx {output} -s store");
             sandbox.refuses(&words, &[output, why]);
         }
+    }
+}
+
+#[test]
+fn an_output_that_leads_to_standard_output_is_refused() {
+    let sandbox = sandbox();
+    symlink("/proc/self/fd/1", sandbox.path("link")).unwrap();
+    for output in ["link", "/proc/self/fd/1", "/dev/fd/1", "/dev/stdout"] {
+        for option in ["", "-k"] {
+            let words = format!("extract {option} blob.caibx {output} -s store");
+            let printed = fs::File::create(sandbox.path("printed")).unwrap();
+            let ended = sandbox.command(&words).stdout(printed).output().unwrap();
+            Outcome::new(words, ended).fails(&[output, "neither a file nor a block device"]);
+            assert_eq!(sandbox.read("printed"), b"");
+            assert!(sandbox.path("link").is_symlink() && Path::new("/dev/stdout").is_symlink());
+        }
+    }
+}
+
+#[test]
+fn an_output_that_another_process_writes_to_is_refused() {
+    let sandbox = sandbox();
+    let file = fs::File::open(sandbox.path("out")).unwrap();
+    flock(&file, FlockOperation::NonBlockingLockExclusive).unwrap();
+    let words = "extract -k blob.caibx out -s store";
+    sandbox.refuses(words, &["out", "another process is writing to it"]);
+    drop(file);
+    sandbox.cairn(words).succeeds_silently();
+    assert!(sandbox.read("out") == sandbox.read("blob"));
+}
+
+#[test]
+fn control_characters_of_a_path_are_not_printed() {
+    let sandbox = sandbox();
+    let name = "a\x1b[31m\nb\t\u{9b}2J\x07";
+    for words in [
+        "make new.caibx",
+        "chunk",
+        "list-chunks",
+        "verify-index blob.caibx",
+        "extract -s store blob.caibx absent/",
+        "extract blob.caibx out -s",
+        "make new.caibx blob -s absent/",
+    ] {
+        let (words, last) = words.rsplit_once(' ').unwrap_or(("", words));
+        let mut command = sandbox.command(words);
+        match last {
+            "absent/" => command.arg(format!("absent/{name}")),
+            last => command.arg(last).arg(name),
+        };
+        let failed = run(command, None).fails(&["a?[31m?b??2J?"]);
+        let raw = |c: char| c.is_control() && c != '\n';
+        assert!(!failed.stderr.contains(raw), "{:?}", failed.stderr);
     }
 }
 

@@ -47,6 +47,13 @@ fn nonsense_for_chunk_sizes_is_refused() {
 }
 
 #[test]
+fn a_lone_number_for_chunk_sizes_is_refused_with_its_unit() {
+    for command in ["make new.caibx blob -s store", "chunk blob"] {
+        is_misuse(&format!("{command} -m 64"), &["--chunk-size", "64K", "64B"]);
+    }
+}
+
+#[test]
 fn a_level_that_zstd_does_not_have_is_refused() {
     for level in ["0", "20", "-5", "fast"] {
         let words = format!("make new.caibx blob -s store --level={level}");

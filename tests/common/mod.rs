@@ -8,6 +8,7 @@
 
 #![allow(dead_code, reason = "each test crate uses a part of this")]
 
+pub mod halted;
 pub mod system;
 
 use std::collections::BTreeMap;
@@ -136,14 +137,19 @@ impl Sandbox {
     /// Runs cairn with so many KiB of address space, which covers two workers and no more than one
     /// largest chunk each.
     pub fn cairn_with_memory(&self, kib: u64, words: &str) -> Outcome {
-        let limited = format!("ulimit -v {kib} && exec \"$0\" \"$@\"");
+        let limit = format!("ulimit -v {kib}");
+        run(self.command_after(&limit, &format!("{words} -n 2")), None)
+    }
+
+    /// A command that runs some shell script and then becomes cairn.
+    pub fn command_after(&self, script: &str, words: &str) -> Command {
         let mut command = Command::new("sh");
         command
-            .args(["-c", &limited, env!("CARGO_BIN_EXE_cairn")])
+            .args(["-c", &format!("{script} && exec \"$0\" \"$@\"")])
+            .arg(env!("CARGO_BIN_EXE_cairn"))
             .args(words.split_whitespace())
-            .args(["-n", "2"])
             .current_dir(self.directory.path());
-        run(command, None)
+        command
     }
 
     /// Runs the real casync.

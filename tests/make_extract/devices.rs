@@ -1,7 +1,10 @@
 //! Block devices as inputs and outputs. As root, with files behind loop devices.
 
+use std::fs::File;
+use std::io::Read;
+
 use super::common::system::{Device, is_root};
-use super::common::{Sandbox, joined, random};
+use super::common::{Outcome, Sandbox, joined, random};
 
 const LEN: usize = 6 << 20;
 
@@ -25,6 +28,26 @@ fn a_device_is_made_like_a_file() {
     sandbox.cairn(&format!("verify-index blob.caibx {}", device.path())).succeeds_silently();
     let of_device = sandbox.cairn(&format!("chunk {}", device.path())).succeeds();
     assert_eq!(of_device.text(), sandbox.cairn("chunk blob").succeeds().text());
+}
+
+#[test]
+fn a_device_as_standard_input_is_read_from_where_it_stands() {
+    if !is_root("a_device_as_standard_input") {
+        return;
+    }
+    let sandbox = Sandbox::with_store(&content());
+    let device = Device::new(&sandbox.path("blob"));
+    for start in [0, 1, 4096, 1_000_001, LEN - 1, LEN] {
+        let mut file = File::open(device.path()).unwrap();
+        // Read, not sought: as `head -c` leaves it.
+        file.read_exact(&mut vec![0; start]).unwrap();
+        let mut command = sandbox.command("make piped.caibx - -s piped");
+        let done = command.stdin(file).output().unwrap();
+        Outcome::new("make from a device".to_owned(), done).succeeds_silently();
+        sandbox.write("rest", &content()[start..]);
+        sandbox.cairn("make rest.caibx rest").succeeds();
+        assert!(sandbox.read("piped.caibx") == sandbox.read("rest.caibx"), "from {start}");
+    }
 }
 
 #[test]
@@ -99,4 +122,59 @@ fn a_device_that_is_too_small_is_refused_untouched() {
         .fails(&[device.path(), "size"]);
     device.flush();
     assert!(sandbox.read("disk") == before);
+}
+
+/// How many sectors were written to a device or discarded there.
+fn sectors_changed(device: &Device) -> u64 {
+    device.flush();
+    let name = device.path().rsplit('/').next().unwrap();
+    let counts = std::fs::read_to_string(format!("/sys/block/{name}/stat")).unwrap();
+    let counts: Vec<u64> = counts.split_whitespace().map(|word| word.parse().unwrap()).collect();
+    counts[6] + counts.get(13).unwrap_or(&0)
+}
+
+#[test]
+fn a_device_that_holds_everything_is_not_written() {
+    if !is_root("a_device_that_holds_everything_is_not_written") {
+        return;
+    }
+    let sandbox = Sandbox::with_store(&content());
+    let total = sandbox.ids("blob.caibx").len();
+    sandbox.write("disk", &content());
+    let device = Device::new(&sandbox.path("disk"));
+    let before = sectors_changed(&device);
+    for option in ["", "-k"] {
+        let words = format!("extract {option} blob.caibx {} -s store --print-stats", device.path());
+        let done = sandbox.cairn(&words).succeeds();
+        let in_place = format!("\"chunks-in-place\": {total},");
+        assert!(done.text().contains(&in_place), "{}", done.text());
+        assert!(done.text().contains("\"chunks-from-seeds\": 0,"), "{}", done.text());
+    }
+    assert_eq!(sectors_changed(&device), before);
+}
+
+#[test]
+fn zeros_on_a_device_replace_what_is_not_zero_and_nothing_beside_it() {
+    if !is_root("zeros_on_a_device") {
+        return;
+    }
+    // Zeros shorter and longer than blocks, at places that are none of a block.
+    let mut content = Vec::new();
+    for (number, zeros) in [1, 3, 5, 40, 1, 12, 300].into_iter().enumerate() {
+        content.extend(random(10 + number as u64, 1000 * (1 + number % 3)));
+        content.extend(vec![0; 1000 * zeros]);
+    }
+    content.extend(random(20, 1000));
+    let sandbox = Sandbox::with_blob(&content);
+    sandbox.cairn("make blob.caibx blob -s store -m 1000B:1000B:1000B").succeeds();
+    for option in ["", "-k"] {
+        let before = random(21, 1 << 19);
+        sandbox.write("disk", &before);
+        let device = Device::new(&sandbox.path("disk"));
+        sandbox
+            .cairn(&format!("extract {option} blob.caibx {} -s store", device.path()))
+            .succeeds_silently();
+        device.flush();
+        assert!(sandbox.read("disk") == joined(&[&content, &before[content.len()..]]));
+    }
 }

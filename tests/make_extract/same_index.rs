@@ -1,5 +1,7 @@
 //! One blob, one index: however many workers, whatever the processor, file or pipe.
 
+use std::process::Command;
+
 use super::common::{Sandbox, joined, random, text};
 
 /// Ten windows, with holes and zeros that begin and end anywhere, and repeated parts.
@@ -81,5 +83,28 @@ fn blobs_come_back_with_any_number_of_workers() {
     for workers in ["1", "2", "7"] {
         sandbox.cairn(&format!("extract blob.caibx out -s store -n {workers}")).succeeds_silently();
         assert!(sandbox.read("out") == content(), "{workers} workers");
+    }
+}
+
+/// A boundary at the last byte before a hole is one case in hundreds.
+#[test]
+fn blobs_of_many_holes_come_back() {
+    const SEAMS: u64 = 200;
+    const DATA: u64 = 4 << 10;
+    let sandbox = Sandbox::new();
+    let parts: Vec<Vec<u8>> = (0..SEAMS)
+        .map(|n| random(100 + n, DATA as usize).into_iter().map(|byte| byte.max(1)).collect())
+        .collect();
+    let place = |n: u64| n * ((1 << 20) + 2 * DATA);
+    let data: Vec<(u64, &[u8])> = (0..).map(place).zip(parts.iter().map(Vec::as_slice)).collect();
+    sandbox.sparse("blob", place(SEAMS), &data);
+    for sizes in ["64B:256B:1024B", "64B:256B:65536B"] {
+        sandbox
+            .cairn(&format!("make blob.caibx blob -s store --chunker fastcdc -m {sizes}"))
+            .succeeds_silently();
+        sandbox.cairn("verify-index blob.caibx blob").succeeds_silently();
+        sandbox.cairn("extract blob.caibx out -s store").succeeds_silently();
+        let same = Command::new("cmp").args(["blob", "out"]).current_dir(sandbox.path("")).status();
+        assert!(same.unwrap().success());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -110,6 +111,39 @@ fn an_index_goes_to_standard_output() {
 }
 
 #[test]
+fn an_index_goes_to_standard_output_that_is_a_file() {
+    let sandbox = Sandbox::with_store(&content());
+    symlink("/proc/self/fd/1", sandbox.path("link")).unwrap();
+    // Ours first: a program that replaces the link should not meet that of the system.
+    let links = [sandbox.path("link"), "/dev/stdout".into()];
+    for link in links {
+        let target = fs::read_link(&link).unwrap();
+        let mut command = sandbox.command("make");
+        command.arg(&link).arg("blob").stdout(File::create(sandbox.path("printed")).unwrap());
+        let done = command.output().unwrap();
+        Outcome::new(format!("make to {}", link.display()), done).succeeds_silently();
+        assert!(sandbox.read("printed") == sandbox.read("blob.caibx"));
+        assert_eq!(fs::read_link(&link).unwrap(), target);
+    }
+}
+
+#[test]
+fn an_index_is_written_through_a_link() {
+    let sandbox = Sandbox::with_store(&content());
+    sandbox.write("below/v1.caibx", b"what was there before");
+    let expected = sandbox.read("blob.caibx");
+    for (link, target) in [("current.caibx", "below/v1.caibx"), ("again.caibx", "current.caibx")] {
+        sandbox.write("below/v1.caibx", b"what was there before");
+        symlink(target, sandbox.path(link)).unwrap();
+        sandbox.cairn(&format!("make {link} blob")).succeeds_silently();
+        assert_eq!(fs::read_link(sandbox.path(link)).unwrap().to_str(), Some(target));
+        assert!(sandbox.path("current.caibx").is_symlink());
+        assert!(!sandbox.path("below/v1.caibx").is_symlink());
+        assert!(sandbox.read("below/v1.caibx") == expected);
+    }
+}
+
+#[test]
 fn an_index_comes_from_standard_input() {
     let sandbox = Sandbox::with_store(&content());
     let index = sandbox.read("blob.caibx");
@@ -209,6 +243,7 @@ fn chunk_from_beyond_the_end_prints_nothing() {
     }
     sandbox.write("empty", b"");
     sandbox.cairn("chunk empty").succeeds_silently();
+    sandbox.cairn("chunk -S 5 empty").succeeds_silently();
 }
 
 #[test]

@@ -258,8 +258,9 @@ impl PruneStore for LocalStore {
 }
 
 /// Reads a chunk by one of its names; `None` if there is none.
-fn read_coded(id: &ChunkId, (path, coding): (PathBuf, Coding)) -> Result<Option<CodedChunk>> {
-    let Some(bytes) = read_chunk(&path)? else { return Ok(None) };
+fn read_coded(id: &ChunkId, place: (PathBuf, Coding)) -> Result<Option<CodedChunk>> {
+    let Some(bytes) = read_chunk(id, &place)? else { return Ok(None) };
+    let (path, coding) = place;
     let chunk = match coding {
         Coding::Plain if bytes.is_empty() => {
             Err(FormatError::BadCoding { id: *id, coding, why: "the file is empty".to_owned() })
@@ -271,7 +272,7 @@ fn read_coded(id: &ChunkId, (path, coding): (PathBuf, Coding)) -> Result<Option<
 }
 
 /// Reads a chunk file; `None` if there is none.
-fn read_chunk(path: &Path) -> Result<Option<Vec<u8>>> {
+fn read_chunk(id: &ChunkId, (path, coding): &(PathBuf, Coding)) -> Result<Option<Vec<u8>>> {
     // casync's caches mark a missing chunk by a link to /dev/null, and a pipe must not block us.
     let flags = OFlags::NONBLOCK.bits() as i32;
     let mut file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
@@ -284,8 +285,9 @@ fn read_chunk(path: &Path) -> Result<Option<Vec<u8>>> {
         return Ok(None);
     }
     if metadata.len() > LARGEST_FILE {
-        let why = format!("a chunk file of {} bytes is too long for a chunk", metadata.len());
-        return Err(Error::Unsupported { place: path.display().to_string(), why });
+        let why = format!("a file of {} bytes is too long for a chunk", metadata.len());
+        let source = FormatError::BadCoding { id: *id, coding: *coding, why };
+        return Err(Error::invalid(path.display().to_string())(source));
     }
     let mut bytes = vec![0; metadata.len() as usize];
     file.read_exact(&mut bytes).map_err(Error::io("read chunk", path))?;
