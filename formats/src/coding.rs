@@ -10,7 +10,7 @@ use std::fmt;
 use std::io::Read;
 
 use zstd::bulk::{Compressor, Decompressor};
-use zstd::zstd_safe::{CParameter, Strategy};
+use zstd::zstd_safe::{self, CParameter, Strategy};
 
 use crate::wire::read_full;
 use crate::{Chunk, CodedChunk, Error, Result};
@@ -77,6 +77,9 @@ const SMALL_CHUNK_PARAMETERS: [CParameter; 5] = [
 pub struct Encoder {
     small: Compressor<'static>,
     large: Compressor<'static>,
+    /// Takes a frame of any size. Memory of that size for each chunk would have to be mapped and
+    /// cleared by the system each time.
+    frame: Vec<u8>,
 }
 
 impl Encoder {
@@ -90,7 +93,7 @@ impl Encoder {
                 small.set_parameter(parameter).expect("the parameters are in zstd's range");
             }
         }
-        Self { small, large }
+        Self { small, large, frame: Vec::new() }
     }
 
     /// Codes a chunk. Only the codings cairn writes are possible: any other is taken for zstd.
@@ -101,7 +104,11 @@ impl Encoder {
             Coding::Zstd | Coding::Xz | Coding::Gzip => {
                 let zstd =
                     if data.len() <= SMALL_CHUNK { &mut self.small } else { &mut self.large };
-                let bytes = zstd.compress(data).expect("a buffer of the bound size is enough");
+                self.frame.clear();
+                self.frame.reserve(zstd_safe::compress_bound(data.len()));
+                let written = zstd.compress_to_buffer(data, &mut self.frame);
+                written.expect("a buffer of the bound size is enough");
+                let bytes = self.frame.clone();
                 CodedChunk::new(chunk.id(), Coding::Zstd, bytes)
             }
         }
