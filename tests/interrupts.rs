@@ -49,7 +49,9 @@ impl Sandbox {
     }
 
     fn cairn(&self, arguments: &[&str]) -> Child {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cairn"));
+        // Whoever runs the tests may have signals ignored, as `nohup` does, and cairn heeds that.
+        let mut command = Command::new("env");
+        command.args(["--default-signal=HUP,INT,TERM", env!("CARGO_BIN_EXE_cairn")]);
         command.current_dir(&self.directory).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
     }

@@ -108,8 +108,10 @@ impl Sandbox {
 
     /// A command of cairn, its words separated by blanks, not yet started.
     pub fn command(&self, words: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cairn"));
+        // Whoever runs the tests may have signals ignored, as `nohup` does, and cairn heeds that.
+        let mut command = Command::new("env");
         command
+            .args(["--default-signal=HUP,INT,TERM", env!("CARGO_BIN_EXE_cairn")])
             .args(words.split_whitespace())
             .current_dir(self.directory.path())
             .env_remove("DESYNC_ENABLE_PARSABLE_PROGRESS")
