@@ -15,16 +15,6 @@ pub enum Error {
     /// Parameters or bytes that do not fit the formats.
     #[error(transparent)]
     Format(#[from] cairn_formats::Error),
-    /// A chunk of a store does not hold what the index asks for.
-    #[error("{store}: at offset {at}: {source}")]
-    Chunk {
-        /// The store it came from.
-        store: String,
-        /// Where in the blob it belongs, in bytes.
-        at: u64,
-        /// What is wrong with it.
-        source: cairn_formats::Error,
-    },
     /// A file is not as it should be.
     #[error("{}: {why}", .path.display())]
     File {

@@ -5,8 +5,9 @@
 //!  CodedChunk  --open-->     Chunk
 //!              <--encode--
 //! ```
-//! A [`CodedChunk`] only claims its id. A [`Chunk`] can be made in three ways, all of which hash:
-//! so a byte that was not verified cannot reach an output.
+//! A [`CodedChunk`] only claims its id. All ways to make a [`Chunk`] hash its bytes, so a byte that was
+//! not verified cannot reach an output; but for [`Chunk::trust`], which wants a coded chunk from
+//! a store for which the user has switched verification off.
 
 use std::borrow::Cow;
 
@@ -46,6 +47,11 @@ impl<'a> Chunk<'a> {
         named.zip(claims).map(|(chunk, &(id, _))| chunk.expect_id(id)).collect()
     }
 
+    /// Takes the plain bytes of a trusted coded chunk for what it claims. `None` if it is not trusted.
+    pub fn trust(coded: &CodedChunk, data: impl Into<Cow<'a, [u8]>>) -> Option<Self> {
+        coded.trusted.then(|| Self { id: coded.id, data: data.into() })
+    }
+
     /// The same chunk, borrowed.
     pub fn by_ref(&self) -> Chunk<'_> {
         Chunk { id: self.id, data: Cow::Borrowed(&self.data) }
@@ -72,12 +78,13 @@ pub struct CodedChunk {
     id: ChunkId,
     coding: Coding,
     bytes: Vec<u8>,
+    trusted: bool,
 }
 
 impl CodedChunk {
     /// Bytes that claim to be the chunk `id` in the given coding.
     pub fn new(id: ChunkId, coding: Coding, bytes: Vec<u8>) -> Self {
-        Self { id, coding, bytes }
+        Self { id, coding, bytes, trusted: false }
     }
 
     /// Bytes found under a compressed name. Which compression is told by their magic.
@@ -91,7 +98,17 @@ impl CodedChunk {
                 "it begins with no known compression's magic".to_owned()
             },
         })?;
-        Ok(Self { id, coding, bytes })
+        Ok(Self { id, coding, bytes, trusted: false })
+    }
+
+    /// The same chunk, from a store that the user trusts: its bytes need not be verified.
+    pub fn trusted(self) -> Self {
+        Self { trusted: true, ..self }
+    }
+
+    /// Whether the user does not want it verified.
+    pub fn is_trusted(&self) -> bool {
+        self.trusted
     }
 
     /// The claimed id.
@@ -109,7 +126,7 @@ impl CodedChunk {
         &self.bytes
     }
 
-    /// Decodes the chunk and checks its id. `limit` bounds the plain size in bytes: no more is ever
+    /// Decodes the chunk and checks its id, unless it is trusted. `limit` bounds the plain size in bytes: no more is ever
     /// unpacked, whatever the coded bytes say.
     pub fn open(
         &self,
@@ -117,7 +134,11 @@ impl CodedChunk {
         decoder: &mut Decoder,
         limit: usize,
     ) -> Result<Chunk<'static>> {
-        Chunk::verify(digest, self.id, decoder.decode(self, limit)?)
+        let plain = decoder.decode(self, limit)?;
+        if self.trusted {
+            return Ok(Chunk { id: self.id, data: plain.into() });
+        }
+        Chunk::verify(digest, self.id, plain)
     }
 }
 
@@ -135,6 +156,18 @@ mod tests {
         let results = Chunk::verify_many(Digest::Sha512_256, &[(id, b"wrong"), (id, b"right")]);
         assert!(results[0].is_err());
         assert_eq!(results[1].as_ref().unwrap().data(), b"right");
+    }
+
+    #[test]
+    fn only_trusted_chunks_are_taken_at_their_word() {
+        let id = Digest::default().hash(b"right");
+        let coded = CodedChunk::new(id, Coding::Plain, b"wrong".to_vec());
+        let mut decoder = Decoder::new();
+        assert!(Chunk::trust(&coded, coded.bytes()).is_none());
+        assert!(coded.open(Digest::default(), &mut decoder, 10).is_err());
+        let coded = coded.trusted();
+        assert_eq!(Chunk::trust(&coded, coded.bytes()).unwrap().data(), b"wrong");
+        assert_eq!(coded.open(Digest::default(), &mut decoder, 10).unwrap().data(), b"wrong");
     }
 
     #[test]

@@ -62,7 +62,7 @@ fn is_closed_output(error: &anyhow::Error) -> bool {
 
 /// Whether it was a store that gave us something wrong.
 fn is_of_store(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(Error::Chunk { .. } | Error::Store(_)))
+    matches!(error.downcast_ref(), Some(Error::Store(_)))
 }
 
 fn hint(error: &anyhow::Error) -> Option<&'static str> {

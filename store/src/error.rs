@@ -27,6 +27,24 @@ pub enum Error {
         /// What is wrong with its bytes.
         source: cairn_formats::Error,
     },
+    /// A chunk does not hold what the index asks for: repair it, or take another store.
+    #[error("{store}: at offset {at}: {source}")]
+    Chunk {
+        /// The store it came from.
+        store: String,
+        /// Where in the blob it belongs, in bytes.
+        at: u64,
+        /// What is wrong with it.
+        source: cairn_formats::Error,
+    },
+    /// Somebody else is using the place: wait and try again.
+    #[error("{place}: {why}")]
+    Busy {
+        /// The store or file.
+        place: String,
+        /// Who is in the way.
+        why: String,
+    },
     /// The place can not be used as asked: choose another one.
     #[error("{place}: {why}")]
     Unsupported {

@@ -4,6 +4,7 @@
 //! store      the traits: get, has, put; what absence and errors mean
 //! location   what a user types -> a typed address
 //! open       an address -> a store
+//! fetch      chunks out of a store, decoded and verified
 //! index      an address <-> an index
 //! memory     a store in memory
 //! local      a directory of chunk files
@@ -16,6 +17,7 @@
 
 pub mod combine;
 mod error;
+mod fetch;
 mod index;
 pub mod local;
 mod location;
@@ -26,9 +28,10 @@ mod store;
 pub mod testing;
 
 pub use error::{Error, Result};
+pub use fetch::Fetcher;
 pub use index::{read_index, write_index};
 pub use local::{Durability, LocalOptions, LocalStore};
 pub use location::Location;
 pub use memory::MemoryStore;
-pub use open::{StoreOptions, open, open_writable};
-pub use store::{PruneStore, Store, WriteStore};
+pub use open::{StoreOptions, open, open_prunable, open_writable};
+pub use store::{PruneStore, Store, Stored, WriteStore};

@@ -2,16 +2,19 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use cairn_formats::{ChunkId, CodedChunk, Coding};
 
-use crate::{PruneStore, Result, Store, WriteStore};
+use crate::{PruneStore, Result, Store, Stored, WriteStore};
 
 /// Chunks in memory.
 #[derive(Debug)]
 pub struct MemoryStore {
     coding: Coding,
     chunks: Mutex<HashMap<ChunkId, CodedChunk>>,
+    /// No chunk is older.
+    began: SystemTime,
 }
 
 impl Default for MemoryStore {
@@ -23,7 +26,7 @@ impl Default for MemoryStore {
 impl MemoryStore {
     /// An empty store that wants its chunks in the given coding.
     pub fn new(coding: Coding) -> Self {
-        Self { coding, chunks: Mutex::default() }
+        Self { coding, chunks: Mutex::default(), began: SystemTime::now() }
     }
 
     /// How many chunks it holds.
@@ -34,6 +37,14 @@ impl MemoryStore {
     /// Whether it holds no chunk.
     pub fn is_empty(&self) -> bool {
         self.chunks().is_empty()
+    }
+
+    /// The id of what was found, if it is still here.
+    fn found(&self, found: &Stored) -> Option<ChunkId> {
+        match found {
+            Stored::Chunk(id) => self.chunks().contains_key(id).then_some(*id),
+            Stored::Leftover(_) => None,
+        }
     }
 
     /// No operation leaves the map half changed, so a panic elsewhere does not matter.
@@ -72,13 +83,19 @@ impl WriteStore for MemoryStore {
 }
 
 impl PruneStore for MemoryStore {
-    fn list(&self, each: &mut dyn FnMut(ChunkId) -> Result<()>) -> Result<()> {
+    fn list(&self, each: &mut dyn FnMut(Stored) -> Result<()>) -> Result<()> {
         let ids: Vec<ChunkId> = self.chunks().keys().copied().collect();
-        ids.into_iter().try_for_each(each)
+        ids.into_iter().map(Stored::Chunk).try_for_each(each)
     }
 
-    fn remove(&self, id: &ChunkId) -> Result<()> {
-        self.chunks().remove(id);
+    fn modified(&self, found: &Stored) -> Result<Option<SystemTime>> {
+        Ok(self.found(found).map(|_| self.began))
+    }
+
+    fn remove(&self, found: &Stored) -> Result<()> {
+        if let Some(id) = self.found(found) {
+            self.chunks().remove(&id);
+        }
         Ok(())
     }
 }

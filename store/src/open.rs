@@ -2,7 +2,7 @@
 
 use crate::combine::Router;
 use crate::local::{LocalOptions, LocalStore};
-use crate::{Error, Location, Result, Store, WriteStore};
+use crate::{Error, Location, PruneStore, Result, Store, WriteStore};
 
 /// How stores are opened.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +27,14 @@ pub fn open(locations: &[Location], options: &StoreOptions) -> Result<Box<dyn St
 pub fn open_writable(location: &Location, options: &StoreOptions) -> Result<Box<dyn WriteStore>> {
     match location {
         Location::Local(path) => Ok(Box::new(LocalStore::create(path, options.local.clone())?)),
+        Location::Remote { .. } | Location::Stdio => Err(no_store(location)),
+    }
+}
+
+/// Opens a store to remove chunks from it. An error if anybody is writing to it.
+pub fn open_prunable(location: &Location, options: &StoreOptions) -> Result<Box<dyn PruneStore>> {
+    match location {
+        Location::Local(path) => Ok(Box::new(LocalStore::alone(path, options.local.clone())?)),
         Location::Remote { .. } | Location::Stdio => Err(no_store(location)),
     }
 }

@@ -1,6 +1,9 @@
 //! What a place for chunks can do.
 
-use cairn_formats::{ChunkId, CodedChunk, Coding};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use cairn_formats::{Chunk, ChunkId, CodedChunk, Coding};
 
 use crate::{Error, Result};
 
@@ -35,6 +38,17 @@ pub trait Store: Send + Sync {
         Ok(None)
     }
 
+    /// Whether this store wants to be told of verified chunks, by [`Store::keep`].
+    fn keeps(&self) -> bool {
+        false
+    }
+
+    /// Told that a chunk which `get` or `another` handed out has been verified. A cache keeps it now;
+    /// so nothing unverified ever gets into one.
+    fn keep(&self, _chunk: &Chunk<'_>, _coded: &CodedChunk) -> Result<()> {
+        Ok(())
+    }
+
     /// The store as the user named it, for messages.
     fn name(&self) -> String;
 }
@@ -51,47 +65,86 @@ pub trait WriteStore: Store {
     fn sync(&self) -> Result<()>;
 }
 
+/// Something found in a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// A chunk in the store's own form.
+    Chunk(ChunkId),
+    /// What a killed writer left behind, by its path below the store.
+    Leftover(PathBuf),
+}
+
 /// A store from which chunks can be removed.
 pub trait PruneStore: WriteStore {
-    /// Calls `each` for every chunk here, in no particular order, until it fails.
-    fn list(&self, each: &mut dyn FnMut(ChunkId) -> Result<()>) -> Result<()>;
+    /// Calls `each` for everything here, in no particular order, until it fails. What `each` removes
+    /// does not disturb it; what does not belong to a store is passed over.
+    fn list(&self, each: &mut dyn FnMut(Stored) -> Result<()>) -> Result<()>;
 
-    /// Removes a chunk. That it was not there is no error.
-    fn remove(&self, id: &ChunkId) -> Result<()>;
+    /// When it was written; `None` if it is not here any more.
+    fn modified(&self, found: &Stored) -> Result<Option<SystemTime>>;
+
+    /// Removes it. That it was not there is no error.
+    fn remove(&self, found: &Stored) -> Result<()>;
+}
+
+/// Passes every method on to what `self` refers to.
+macro_rules! pass_on {
+    (Store) => {
+        fn get(&self, id: &ChunkId) -> Result<Option<CodedChunk>> {
+            (**self).get(id)
+        }
+
+        fn has(&self, id: &ChunkId) -> Result<bool> {
+            (**self).has(id)
+        }
+
+        fn has_many(&self, ids: &[ChunkId]) -> Result<Vec<bool>> {
+            (**self).has_many(ids)
+        }
+
+        fn another(&self, id: &ChunkId, tried: usize) -> Result<Option<CodedChunk>> {
+            (**self).another(id, tried)
+        }
+
+        fn keeps(&self) -> bool {
+            (**self).keeps()
+        }
+
+        fn keep(&self, chunk: &Chunk<'_>, coded: &CodedChunk) -> Result<()> {
+            (**self).keep(chunk, coded)
+        }
+
+        fn name(&self) -> String {
+            (**self).name()
+        }
+    };
+    (WriteStore) => {
+        fn put(&self, chunk: &CodedChunk) -> Result<()> {
+            (**self).put(chunk)
+        }
+
+        fn coding(&self) -> Coding {
+            (**self).coding()
+        }
+
+        fn sync(&self) -> Result<()> {
+            (**self).sync()
+        }
+    };
 }
 
 impl<S: Store + ?Sized> Store for &S {
-    fn get(&self, id: &ChunkId) -> Result<Option<CodedChunk>> {
-        (**self).get(id)
-    }
-
-    fn has(&self, id: &ChunkId) -> Result<bool> {
-        (**self).has(id)
-    }
-
-    fn has_many(&self, ids: &[ChunkId]) -> Result<Vec<bool>> {
-        (**self).has_many(ids)
-    }
-
-    fn another(&self, id: &ChunkId, tried: usize) -> Result<Option<CodedChunk>> {
-        (**self).another(id, tried)
-    }
-
-    fn name(&self) -> String {
-        (**self).name()
-    }
+    pass_on!(Store);
 }
 
 impl<S: WriteStore + ?Sized> WriteStore for &S {
-    fn put(&self, chunk: &CodedChunk) -> Result<()> {
-        (**self).put(chunk)
-    }
+    pass_on!(WriteStore);
+}
 
-    fn coding(&self) -> Coding {
-        (**self).coding()
-    }
+impl<S: Store + ?Sized> Store for Box<S> {
+    pass_on!(Store);
+}
 
-    fn sync(&self) -> Result<()> {
-        (**self).sync()
-    }
+impl<S: WriteStore + ?Sized> WriteStore for Box<S> {
+    pass_on!(WriteStore);
 }

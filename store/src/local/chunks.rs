@@ -23,10 +23,11 @@ use cairn_formats::{ChunkId, CodedChunk, Coding, Error as FormatError, names};
 use rustix::fs::OFlags;
 
 use super::late::fails_late;
-use crate::{Error, PruneStore, Result, Store, WriteStore};
+use super::lock::Lock;
+use crate::{Error, Result, Store, WriteStore};
 
 /// How the temporary files of a store begin. desync's `prune` clears them by this name.
-const TEMPORARY_PREFIX: &str = ".tmp-cacnk.";
+pub(super) const TEMPORARY_PREFIX: &str = ".tmp-cacnk.";
 
 /// No stored chunk is longer: compression adds at most a little to what does not compress.
 const LARGEST_FILE: u64 = (LARGEST_CHUNK + LARGEST_CHUNK / 8) as u64;
@@ -75,11 +76,13 @@ impl Default for LocalOptions {
 /// Chunks as files in a directory.
 #[derive(Debug)]
 pub struct LocalStore {
-    root: PathBuf,
-    options: LocalOptions,
+    pub(super) root: PathBuf,
+    pub(super) options: LocalOptions,
     /// Whether only chunks in the store's own coding count as being here, so that whoever reads
     /// only that coding finds all that is put.
     is_written: bool,
+    /// Held as long as the store is open for writing.
+    _lock: Option<Lock>,
     /// Whether the file system tells of failed writes only when a file is flushed.
     fails_late: bool,
     /// For names of temporary files; starts at random so that writers rarely collide.
@@ -96,7 +99,14 @@ impl LocalStore {
         }
         let counter = AtomicU32::new(RandomState::new().hash_one(std::process::id()) as u32);
         let fails_late = File::open(root).is_ok_and(|directory| fails_late(&directory));
-        Ok(Self { root: root.to_owned(), options, is_written: false, fails_late, counter })
+        Ok(Self {
+            root: root.to_owned(),
+            options,
+            is_written: false,
+            _lock: None,
+            fails_late,
+            counter,
+        })
     }
 
     /// Opens a directory, or makes it. Its parent must exist: a missing mount point is not filled.
@@ -105,11 +115,20 @@ impl LocalStore {
             Err(e) if e.kind() != ErrorKind::AlreadyExists && !root.is_dir() => {
                 Err(Error::io("create store", root)(e))
             }
-            _ => Ok(Self { is_written: true, ..Self::open(root, options)? }),
+            _ => {
+                let lock = Some(Lock::among_writers(root)?);
+                Ok(Self { is_written: true, _lock: lock, ..Self::open(root, options)? })
+            }
         }
     }
 
-    fn path(&self, id: &ChunkId, coding: Coding) -> PathBuf {
+    /// Opens a directory that must exist, and keeps all writers out of it. An error if there is one.
+    pub fn alone(root: &Path, options: LocalOptions) -> Result<Self> {
+        let store = Self::open(root, options)?;
+        Ok(Self { is_written: true, _lock: Some(Lock::alone(root)?), ..store })
+    }
+
+    pub(super) fn path(&self, id: &ChunkId, coding: Coding) -> PathBuf {
         self.root.join(names::path(id, coding))
     }
 
@@ -220,43 +239,6 @@ impl WriteStore for LocalStore {
     }
 }
 
-impl PruneStore for LocalStore {
-    fn list(&self, each: &mut dyn FnMut(ChunkId) -> Result<()>) -> Result<()> {
-        for directory in read_dir(&self.root)? {
-            let name = directory.file_name();
-            let directory = directory.path();
-            if name.len() != 4 || !directory.is_dir() {
-                continue;
-            }
-            for entry in read_dir(&directory)? {
-                let name = entry.file_name();
-                let Some((id, compressed)) = name.to_str().and_then(names::parse) else {
-                    continue;
-                };
-                let coding = if compressed { Coding::Zstd } else { Coding::Plain };
-                // A stray in the directory of another prefix is not found by its id either.
-                let is_in_place = self.path(&id, coding) == entry.path();
-                // What has both names is listed by the compressed one.
-                let is_double = !compressed && self.path(&id, Coding::Zstd).exists();
-                if is_in_place && !is_double {
-                    each(id)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn remove(&self, id: &ChunkId) -> Result<()> {
-        for (path, _) in self.paths(id) {
-            match fs::remove_file(&path) {
-                Err(e) if !is_absence(&e) => return Err(Error::io("remove chunk", &path)(e)),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-}
-
 /// Reads a chunk by one of its names; `None` if there is none.
 fn read_coded(id: &ChunkId, place: (PathBuf, Coding)) -> Result<Option<CodedChunk>> {
     let Some(bytes) = read_chunk(id, &place)? else { return Ok(None) };
@@ -296,13 +278,8 @@ fn read_chunk(id: &ChunkId, (path, coding): &(PathBuf, Coding)) -> Result<Option
 
 /// Whether the error says that nothing is there. A store directory may hold a file by a chunk
 /// directory's name.
-fn is_absence(error: &io::Error) -> bool {
+pub(super) fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
-}
-
-fn read_dir(path: &Path) -> Result<Vec<fs::DirEntry>> {
-    let entries = fs::read_dir(path).and_then(Iterator::collect);
-    entries.map_err(Error::io("list", path))
 }
 
 fn sync_directory(path: &Path) -> Result<()> {
@@ -373,24 +350,19 @@ mod tests {
     }
 
     #[test]
-    fn strays_and_temporary_files_are_not_listed() {
+    fn who_clears_up_is_alone() {
         let directory = tempfile::tempdir().unwrap();
-        let store = store(&directory, Coding::Zstd);
-        let chunk = coded(b"listed", Coding::Zstd);
-        store.put(&chunk).unwrap();
-        fs::create_dir_all(store.root.join("ffff")).unwrap();
-        let misplaced = format!("{}.cacnk", chunk.id());
-        for stray in ["ffff/.tmp-cacnk.1", "ffff/README", "README", &format!("ffff/{misplaced}")] {
-            fs::write(store.root.join(stray), "stray").unwrap();
-        }
-        let mut listed = Vec::new();
-        store
-            .list(&mut |id| {
-                listed.push(id);
-                Ok(())
-            })
-            .unwrap();
-        assert_eq!(listed, [chunk.id()]);
+        let root = directory.path();
+        let options = LocalOptions::default;
+        let writers = [0, 1].map(|_| LocalStore::create(root, options()).unwrap());
+        assert!(matches!(LocalStore::alone(root, options()), Err(Error::Busy { .. })));
+        drop(writers);
+        let alone = LocalStore::alone(root, options()).unwrap();
+        assert!(matches!(LocalStore::alone(root, options()), Err(Error::Busy { .. })));
+        // A reader is in nobody's way.
+        LocalStore::open(root, options()).unwrap();
+        drop(alone);
+        LocalStore::create(root, options()).unwrap();
     }
 
     #[test]

@@ -2,12 +2,16 @@
 //!
 //! ```text
 //! chunks     the store: <dir>/<4 hex>/<64 hex>[.cacnk]
+//! listing    all that is in it
+//! lock       writers among each other, a prune alone
 //! late       file systems on which errors come late
 //! new_file   a file that appears whole or not at all
 //! ```
 
 mod chunks;
 mod late;
+mod listing;
+mod lock;
 mod new_file;
 
 pub use chunks::{Durability, LocalOptions, LocalStore};

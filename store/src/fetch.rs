@@ -1,0 +1,150 @@
+//! Chunks out of a store, decoded and verified: the only way from a store to plain bytes.
+//!
+//! ```text
+//! get -> decode -> verify all at once -> chunks
+//!  ^                    |
+//!  +--- another copy <--+ damaged
+//! ```
+//! Whoever needs plain bytes comes here, so what is to be done about a damaged copy, and about a
+//! cache that wants to keep what has been verified, is said once.
+
+use std::ops::Range;
+
+use cairn_formats::coding::Decoder;
+use cairn_formats::{Chunk, ChunkId, CodedChunk, Digest, Error as FormatError, IndexChunk};
+
+use crate::{Error, Result, Store};
+
+/// Fetches chunks. One per worker: it keeps a decoder.
+#[derive(Default)]
+pub struct Fetcher {
+    decoder: Decoder,
+}
+
+impl Fetcher {
+    /// A fetcher with a decoder of its own.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Fetches chunks of an index into `plain`, one behind the other; it must be as long as they are
+    /// together. Calls `then` with them, verified and in their order.
+    ///
+    /// Several chunks at once fill the lanes of the hash kernel: a MiB or more is a good batch.
+    /// A copy that turns out damaged is replaced by that of another store, as long as there are any;
+    /// if there is none, the error is about the first.
+    pub fn fetch<R>(
+        &mut self,
+        store: &dyn Store,
+        digest: Digest,
+        chunks: &[IndexChunk],
+        plain: &mut [u8],
+        then: impl FnOnce(&[Chunk<'_>]) -> R,
+    ) -> Result<R> {
+        let mut wanted = Wanted::list(chunks);
+        loop {
+            for wanted in wanted.iter_mut().filter(|wanted| !wanted.is_here) {
+                wanted.fetch(store, &mut self.decoder, plain)?;
+            }
+            let mut good = Vec::with_capacity(wanted.len());
+            let outcomes = verify(digest, &wanted, plain);
+            for (wanted, outcome) in wanted.iter_mut().zip(outcomes) {
+                match outcome {
+                    Ok(chunk) => good.push(chunk),
+                    Err(e) => wanted.refuse(store, e),
+                }
+            }
+            if good.len() < wanted.len() {
+                continue;
+            }
+            for (wanted, chunk) in wanted.iter().zip(&good) {
+                if let Some(coded) = &wanted.coded {
+                    store.keep(chunk, coded)?;
+                }
+            }
+            return Ok(then(&good));
+        }
+    }
+}
+
+/// Hashes all chunks but those that are trusted. The outcomes are in their order.
+fn verify<'b>(
+    digest: Digest,
+    wanted: &[Wanted],
+    plain: &'b [u8],
+) -> Vec<std::result::Result<Chunk<'b>, FormatError>> {
+    let bytes = |wanted: &Wanted| &plain[wanted.range.clone()];
+    let trusted = |wanted: &Wanted| Chunk::trust(wanted.coded.as_ref()?, bytes(wanted)).map(Ok);
+    let mut outcomes: Vec<_> = wanted.iter().map(trusted).collect();
+    let claims: Vec<(ChunkId, &[u8])> = wanted
+        .iter()
+        .zip(&outcomes)
+        .filter(|(_, outcome)| outcome.is_none())
+        .map(|(wanted, _)| (wanted.chunk.id, bytes(wanted)))
+        .collect();
+    let mut checked = Chunk::verify_many(digest, &claims).into_iter();
+    let outcomes = outcomes.drain(..).map(|outcome| outcome.or_else(|| checked.next()));
+    outcomes.map(|outcome| outcome.expect("every claim has been checked")).collect()
+}
+
+/// A chunk on its way.
+struct Wanted {
+    chunk: IndexChunk,
+    /// Where its bytes go.
+    range: Range<usize>,
+    /// Copies asked for so far.
+    copies: usize,
+    /// Whether the last of them has been decoded.
+    is_here: bool,
+    /// That copy, if it is trusted or somebody wants to keep it.
+    coded: Option<CodedChunk>,
+    /// What was wrong with the first.
+    error: Option<Error>,
+}
+
+impl Wanted {
+    /// The chunks, one behind the other.
+    fn list(chunks: &[IndexChunk]) -> Vec<Self> {
+        let mut end = 0;
+        let place = |chunk: &IndexChunk| {
+            let range = end..end + chunk.len;
+            end = range.end;
+            Self { chunk: *chunk, range, copies: 0, is_here: false, coded: None, error: None }
+        };
+        chunks.iter().map(place).collect()
+    }
+
+    /// Fetches and decodes the next copy that can be decoded.
+    fn fetch(&mut self, store: &dyn Store, decoder: &mut Decoder, plain: &mut [u8]) -> Result<()> {
+        while !self.is_here {
+            let id = &self.chunk.id;
+            let fetched = match self.copies {
+                0 => store.fetch(id).map(Some),
+                tried => store.another(id, tried),
+            };
+            self.copies += 1;
+            match fetched {
+                Ok(Some(coded)) => {
+                    match decoder.decode_exact(&coded, &mut plain[self.range.clone()]) {
+                        Ok(()) => {
+                            self.is_here = true;
+                            self.coded = Some(coded).filter(|c| c.is_trusted() || store.keeps());
+                        }
+                        Err(e) => self.refuse(store, e),
+                    }
+                }
+                // What is in the first place is the thing to mend.
+                Ok(None) => return Err(self.error.take().expect("a copy was refused before")),
+                Err(e @ Error::Invalid { .. }) if self.copies == 1 => self.error = Some(e),
+                Err(e) => return Err(self.error.take().unwrap_or(e)),
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, store: &dyn Store, source: FormatError) {
+        self.is_here = false;
+        let at = self.chunk.start;
+        self.error.get_or_insert(Error::Chunk { store: store.name(), at, source });
+    }
+}

@@ -1,0 +1,158 @@
+//! Everything in a local store, for those who clear it up.
+//!
+//! Only what belongs to the store counts: chunks under its own suffix in the directory where their
+//! ids put them, and the temporary files of writers. A file of another form, a stray, or a chunk in
+//! a wrong directory is nobody's to remove.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use cairn_formats::{Coding, names};
+
+use super::chunks::{LocalStore, TEMPORARY_PREFIX, is_absence};
+use crate::{Error, PruneStore, Result, Stored};
+
+impl PruneStore for LocalStore {
+    fn list(&self, each: &mut dyn FnMut(Stored) -> Result<()>) -> Result<()> {
+        for directory in read_dir(&self.root)? {
+            let name = directory.file_name();
+            let is_prefix = name.to_str().is_some_and(|name| {
+                name.len() == 4 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+            });
+            if !is_prefix || directory.file_type().is_ok_and(|kind| kind.is_file()) {
+                continue;
+            }
+            // Names alone: what is asked about millions of chunks must cost no call for each.
+            for entry in read_dir(&directory.path())? {
+                if let Some(found) = self.found(&name, &entry.file_name()) {
+                    each(found)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn modified(&self, found: &Stored) -> Result<Option<SystemTime>> {
+        let path = self.place(found);
+        match fs::symlink_metadata(&path).and_then(|metadata| metadata.modified()) {
+            Ok(modified) => Ok(Some(modified)),
+            Err(e) if is_absence(&e) => Ok(None),
+            Err(e) => Err(Error::io("look at", &path)(e)),
+        }
+    }
+
+    fn remove(&self, found: &Stored) -> Result<()> {
+        let path = self.place(found);
+        match fs::remove_file(&path) {
+            Err(e) if !is_absence(&e) => return Err(Error::io("remove", &path)(e)),
+            _ => {}
+        }
+        if let Some(directory) = path.parent() {
+            // Refused while anything is in it, which is what we want. A writer that finds its
+            // directory gone makes it again.
+            let _ = fs::remove_dir(directory);
+        }
+        Ok(())
+    }
+}
+
+impl LocalStore {
+    /// What a file in a chunk directory is, by its name.
+    fn found(&self, directory: &OsStr, name: &OsStr) -> Option<Stored> {
+        let (directory, name) = (directory.to_str()?, name.to_str()?);
+        if name.starts_with(TEMPORARY_PREFIX) {
+            return Some(Stored::Leftover(Path::new(directory).join(name)));
+        }
+        let (id, compressed) = names::parse(name)?;
+        let is_own = compressed == (self.options.coding != Coding::Plain);
+        // A chunk in the directory of another prefix is not found by its id either.
+        (is_own && name.starts_with(directory)).then_some(Stored::Chunk(id))
+    }
+
+    fn place(&self, found: &Stored) -> PathBuf {
+        match found {
+            Stored::Chunk(id) => self.path(id, self.options.coding),
+            Stored::Leftover(path) => self.root.join(path),
+        }
+    }
+}
+
+/// The entries of a directory. One that has gone meanwhile has none.
+fn read_dir(path: &Path) -> Result<Vec<fs::DirEntry>> {
+    match fs::read_dir(path).and_then(Iterator::collect) {
+        Ok(entries) => Ok(entries),
+        Err(e) if is_gone(&e) => Ok(Vec::new()),
+        Err(e) => Err(Error::io("list", path)(e)),
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_formats::coding::{DEFAULT_LEVEL, Encoder};
+    use cairn_formats::{Chunk, CodedChunk, Digest};
+
+    use super::*;
+    use crate::{LocalOptions, Store, WriteStore};
+
+    fn put(store: &LocalStore, data: &[u8]) -> CodedChunk {
+        let chunk = Chunk::name(Digest::default(), data);
+        let coded = Encoder::new(DEFAULT_LEVEL).encode(&chunk, store.coding());
+        store.put(&coded).unwrap();
+        coded
+    }
+
+    fn listed(store: &LocalStore) -> Vec<Stored> {
+        let mut found = Vec::new();
+        let mut note = |one| {
+            found.push(one);
+            Ok(())
+        };
+        store.list(&mut note).unwrap();
+        found
+    }
+
+    #[test]
+    fn strays_are_not_listed() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = LocalStore::create(directory.path(), LocalOptions::default()).unwrap();
+        let id = put(&store, b"listed").id();
+        fs::create_dir_all(store.root.join("ffff")).unwrap();
+        let plain = names::path(&id, Coding::Plain);
+        for stray in ["ffff/README", "README", &format!("ffff/{id}.cacnk"), &plain] {
+            fs::write(store.root.join(stray), "stray").unwrap();
+        }
+        assert_eq!(listed(&store), [Stored::Chunk(id)]);
+    }
+
+    #[test]
+    fn leftovers_are_listed_and_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = LocalStore::create(directory.path(), LocalOptions::default()).unwrap();
+        fs::create_dir(store.root.join("abcd")).unwrap();
+        fs::write(store.root.join("abcd/.tmp-cacnk.17"), "half").unwrap();
+        let leftover = Stored::Leftover("abcd/.tmp-cacnk.17".into());
+        assert_eq!(listed(&store), std::slice::from_ref(&leftover));
+        assert!(store.modified(&leftover).unwrap().is_some());
+        store.remove(&leftover).unwrap();
+        assert_eq!(store.modified(&leftover).unwrap(), None);
+        assert!(listed(&store).is_empty());
+    }
+
+    #[test]
+    fn an_empty_directory_goes_with_its_last_chunk() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = LocalStore::create(directory.path(), LocalOptions::default()).unwrap();
+        let chunk = put(&store, b"alone");
+        store.remove(&Stored::Chunk(chunk.id())).unwrap();
+        assert_eq!(fs::read_dir(&store.root).unwrap().count(), 0);
+        store.put(&chunk).unwrap();
+        assert!(store.has(&chunk.id()).unwrap());
+    }
+}
