@@ -5,6 +5,7 @@
 //! extract   index + store -> file
 //! check     index + file -> do they match?
 //! flow      workers, the only place jobs start threads
+//! ids       which chunks came by already, and where they are
 //! monitor   how jobs say what they are doing
 //! ```
 //! The formats are in `cairn-formats`, the places in `cairn-store`. A job here is a function of
@@ -15,6 +16,7 @@ pub mod check;
 mod error;
 pub mod extract;
 pub mod flow;
+pub mod ids;
 pub mod make;
 pub mod monitor;
 

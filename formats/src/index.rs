@@ -119,6 +119,12 @@ impl Index {
         (0..self.items.len()).map(|position| self.chunk(position))
     }
 
+    /// The position of the chunk that holds the byte `at`; the number of chunks if that is behind the
+    /// end.
+    pub fn position_at(&self, at: u64) -> usize {
+        self.items.partition_point(|item| item.end <= at)
+    }
+
     /// Splits a range of positions into runs of about `bytes` each, at least one chunk.
     pub fn batches(
         &self,
@@ -297,6 +303,8 @@ mod tests {
         let chunks: Vec<_> = index.chunks().map(|chunk| (chunk.start, chunk.len)).collect();
         assert_eq!(chunks, [(0, 1), (1, 1001), (1002, 2001)]);
         assert_eq!(index.blob_size(), 3003);
+        let at = [0, 1, 1001, 1002, 3002, 3003, u64::MAX].map(|at| index.position_at(at));
+        assert_eq!(at, [0, 1, 1, 2, 2, 3, 3]);
     }
 
     #[test]

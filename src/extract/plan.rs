@@ -1,13 +1,12 @@
 //! What to do for each chunk of an output. Pure: opens nothing, so everything is tested here.
 
-use std::hash::BuildHasher;
 use std::ops::Range;
 
 use cairn_formats::Index;
-use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::ExtractStats;
 use crate::check::zeros_of;
+use crate::ids::Firsts;
 
 /// Where the bytes of some consecutive chunks come from. Ranges are positions in the index.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +48,7 @@ impl Plan {
     /// one.
     pub fn new(index: &Index, in_place: &[bool]) -> Self {
         let zeros = zeros_of(index).id();
-        let mut first = First::new(index);
+        let mut first = Firsts::new(index);
         let is_in_place = |position: usize| in_place.get(position).copied().unwrap_or(false);
         // What is there already serves also for chunks before it.
         for position in (0..in_place.len()).filter(|&position| in_place[position]) {
@@ -112,35 +111,6 @@ impl Plan {
             }
         }
         stats
-    }
-}
-
-/// The first position asked for of each distinct chunk.
-struct First<'a> {
-    index: &'a Index,
-    positions: HashTable<usize>,
-    /// Keyed at random: an index may be hostile.
-    hasher: DefaultHashBuilder,
-}
-
-impl<'a> First<'a> {
-    fn new(index: &'a Index) -> Self {
-        Self { index, positions: HashTable::new(), hasher: DefaultHashBuilder::default() }
-    }
-
-    /// The first position at which the chunk at `position` was seen; `position` itself if it is new.
-    ///
-    /// A hostile index may list one id with two lengths. Only equal lengths are the same chunk: the
-    /// other then fails when it is fetched.
-    fn of(&mut self, position: usize) -> usize {
-        let Self { index, positions, hasher } = self;
-        let key = |position: usize| {
-            let chunk = index.chunk(position);
-            (chunk.id, chunk.len)
-        };
-        let hash = |position: usize| hasher.hash_one(key(position).0.as_bytes());
-        let same = |&known: &usize| key(known) == key(position);
-        *positions.entry(hash(position), same, |&known| hash(known)).or_insert(position).get()
     }
 }
 

@@ -9,7 +9,6 @@
 //! order of the windows, and the gathering of ids.
 
 mod input;
-mod seen;
 mod windows;
 
 use std::sync::Mutex;
@@ -21,10 +20,10 @@ use cairn_formats::{Chunk, ChunkId, ChunkSizes, Digest, Index, flags, is_zero};
 use cairn_store::{Error as StoreError, WriteStore};
 
 pub use self::input::Input;
-use self::seen::Seen;
 use self::windows::{Stretch, Windows};
 use crate::buffer::Buffer;
 use crate::flow::{Gather, Stop, Turns, crew, lock};
+use crate::ids::IdSet;
 use crate::{Monitor, Result, Unit};
 
 /// How a blob is cut and stored.
@@ -164,7 +163,7 @@ struct Job<'a> {
     windows: Windows<'a>,
     stop: &'a Stop,
     stitcher: Turns<'a, Stitcher<'a>>,
-    seen: Mutex<Seen>,
+    seen: Mutex<IdSet>,
     counts: Counts,
 }
 

@@ -1,0 +1,149 @@
+//! Ids by the million: which came by already, and where in an index they are.
+//!
+//! Both tables hold numbers of four bytes over a list that is there anyhow, so that an index of ten
+//! million chunks costs a fifth of its own size, and both are keyed at random: whoever makes an input
+//! or an index must not choose collisions.
+
+use std::hash::BuildHasher;
+
+use cairn_formats::{ChunkId, Index};
+use hashbrown::hash_table::Entry;
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+/// A set of ids that keeps their order.
+#[derive(Debug, Default)]
+pub struct IdSet {
+    ids: Vec<ChunkId>,
+    numbers: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+}
+
+impl IdSet {
+    /// Adds an id. Returns whether it is new.
+    pub fn insert(&mut self, id: ChunkId) -> bool {
+        let Self { ids, numbers, hasher } = self;
+        let hash = |id: &ChunkId| hasher.hash_one(id.as_bytes());
+        let entry = numbers.entry(
+            hash(&id),
+            |&number| ids[number as usize] == id,
+            |&number| hash(&ids[number as usize]),
+        );
+        match entry {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(vacant) => {
+                vacant.insert(number(ids.len()));
+                ids.push(id);
+                true
+            }
+        }
+    }
+
+    /// Whether the id has been added.
+    pub fn contains(&self, id: &ChunkId) -> bool {
+        let hash = self.hasher.hash_one(id.as_bytes());
+        self.numbers.find(hash, |&number| self.ids[number as usize] == *id).is_some()
+    }
+
+    /// All ids, in the order in which they were added.
+    pub fn ids(&self) -> &[ChunkId] {
+        &self.ids
+    }
+}
+
+/// The first position of each distinct chunk among those of an index that have been asked for.
+///
+/// A hostile index may list one id with two lengths. Only equal lengths are the same chunk: the other
+/// then fails when it is fetched.
+#[derive(Debug)]
+pub struct Firsts<'a> {
+    index: &'a Index,
+    positions: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+}
+
+impl<'a> Firsts<'a> {
+    /// Of this index, none asked for yet.
+    pub fn new(index: &'a Index) -> Self {
+        let positions = HashTable::new();
+        Self { index, positions, hasher: DefaultHashBuilder::default() }
+    }
+
+    /// Of this index, all asked for.
+    pub fn of_all(index: &'a Index) -> Self {
+        let positions = HashTable::with_capacity(index.len());
+        let mut firsts = Self { positions, ..Self::new(index) };
+        (0..index.len()).for_each(|position| _ = firsts.of(position));
+        firsts
+    }
+
+    /// The first position asked for that has the chunk at `position`; itself if it is new.
+    pub fn of(&mut self, position: usize) -> usize {
+        let Self { index, positions, hasher } = self;
+        let key = |position: usize| {
+            let chunk = index.chunk(position);
+            (chunk.id, chunk.len)
+        };
+        let hash = |position: usize| hasher.hash_one(key(position).0.as_bytes());
+        let wanted = key(position);
+        let same = |&known: &u32| key(known as usize) == wanted;
+        let rehash = |&known: &u32| hash(known as usize);
+        let entry = positions.entry(hash(position), same, rehash);
+        *entry.or_insert(number(position)).get() as usize
+    }
+
+    /// How many distinct chunks have been asked for.
+    pub fn len(&self) -> usize {
+        self.positions.len()
+    }
+
+    /// Whether none has been asked for.
+    pub fn is_empty(&self) -> bool {
+        self.positions.is_empty()
+    }
+
+    /// The first positions, in no particular order.
+    pub fn positions(&self) -> impl Iterator<Item = usize> + '_ {
+        self.positions.iter().map(|&position| position as usize)
+    }
+}
+
+fn number(position: usize) -> u32 {
+    u32::try_from(position).expect("a list of 2^32 ids fills 128 GiB")
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_formats::{ChunkSizes, Digest};
+
+    use super::*;
+
+    fn id(n: u32) -> ChunkId {
+        let mut bytes = [0; 32];
+        bytes[..4].copy_from_slice(&n.to_le_bytes());
+        ChunkId::from_bytes(bytes)
+    }
+
+    #[test]
+    fn only_the_first_time_is_new() {
+        let mut set = IdSet::default();
+        assert!((0..5000).all(|n| set.insert(id(n))));
+        assert!((0..5000).all(|n| !set.insert(id(n)) && set.contains(&id(n))));
+        assert!(!set.contains(&id(5000)));
+        assert!(set.ids().iter().copied().eq((0..5000).map(id)));
+    }
+
+    #[test]
+    fn the_first_of_equal_chunks_is_found() {
+        let mut index = Index::of_blob(Digest::default(), ChunkSizes::default());
+        for n in 0..3000 {
+            index.push(id(n % 1000), 10);
+        }
+        // The same id with another length is another chunk.
+        index.push(id(0), 11);
+        let mut firsts = Firsts::of_all(&index);
+        assert_eq!(firsts.len(), 1001);
+        assert!((0..3000).all(|position| firsts.of(position) == position % 1000));
+        assert_eq!(firsts.of(3000), 3000);
+        assert_eq!(Firsts::new(&index).of(2500), 2500);
+    }
+}
