@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let input = Input::open(&args.file)?.skip(args.start)?;
     let mut start = args.start;
     let mut output = BufWriter::new(io::stdout());
-    chunks(input, None, &options, &context.progress, &mut |run| {
+    chunks(input, None, &options, &context.progress.without_lines(), &mut |run| {
         for _ in 0..run.count {
             writeln!(output, "{start}\t{}\t{}", run.len, run.id)
                 .map_err(Error::io("write to", "standard output"))?;

@@ -66,17 +66,20 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     if args.print_stats {
         print_stats(&stats)?;
     }
-    context.progress.say(&format!(
-        "{} bytes: {} chunks from the store, {} in place, {} zero, {} repeated",
-        stats.bytes, stats.fetched, stats.in_place, stats.zero, stats.own
-    ));
+    context.progress.summary(
+        &format!(
+            "{} chunks from the store, {} in place, {} zero, {} repeated",
+            stats.fetched, stats.in_place, stats.zero, stats.own
+        ),
+        stats.bytes,
+    );
     Ok(())
 }
 
 /// desync's keys, in its order. Its own output counts as a seed there, and so do zeros.
 fn print_stats(stats: &ExtractStats) -> anyhow::Result<()> {
     let seeds = u64::from(stats.chunks > 0);
-    let stats = super::progress::ordered_json(&[
+    let stats = super::json::ordered_json(&[
         ("chunks-from-seeds", stats.zero),
         ("chunks-from-store", stats.fetched + stats.own),
         ("chunks-in-place", stats.in_place),

@@ -91,10 +91,10 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     if args.print_stats {
         print_stats(&stats)?;
     }
-    context.progress.say(&format!(
-        "{} chunks, {} new with {} bytes",
-        stats.chunks, stats.stored, stats.stored_bytes
-    ));
+    context.progress.summary(
+        &format!("{} chunks, {} new with {} bytes", stats.chunks, stats.stored, stats.stored_bytes),
+        index.blob_size(),
+    );
     Ok(())
 }
 
@@ -118,7 +118,7 @@ fn check_place(index: &Path, input: &Metadata) -> anyhow::Result<()> {
 
 /// desync's keys, in its order.
 fn print_stats(stats: &MakeStats) -> anyhow::Result<()> {
-    let stats = super::progress::ordered_json(&[
+    let stats = super::json::ordered_json(&[
         ("ChunksAccepted", stats.chunks),
         ("ChunksProduced", stats.produced),
     ]);

@@ -2,11 +2,12 @@
 //!
 //! One file a command; its `Args` struct is the command's help. What all share stands beside them:
 //! `options` (groups of flags), `progress` (bars and desync's progress lines), `signals`, `failure`
-//! (an error as a line of text and an exit code).
+//! (an error as a line of text and an exit code), `json` (what scripts read).
 
 mod chunk;
 mod extract;
 mod failure;
+mod json;
 mod list_chunks;
 mod make;
 mod options;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use cairn::{Monitor, Unit};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::signals::Signals;
 
@@ -29,6 +29,7 @@ pub(super) struct Progress {
     form: Form,
     /// Stands before the name of every phase in lines for programs.
     prefix: &'static str,
+    began: Instant,
     phase: Arc<Mutex<Option<Phase>>>,
 }
 
@@ -65,7 +66,7 @@ impl Progress {
         } else {
             Form::Nothing
         };
-        Self { signals, form, prefix: "", phase: Arc::default() }
+        Self { signals, form, prefix: "", began: Instant::now(), phase: Arc::default() }
     }
 
     /// The same, with other words before the names of phases in lines for programs.
@@ -73,11 +74,21 @@ impl Progress {
         Self { prefix, ..self.clone() }
     }
 
-    /// Prints a closing line for people who saw a bar.
-    pub(super) fn say(&self, line: &str) {
-        if self.form == Form::Bar {
-            let _ = writeln!(io::stderr(), "{line}");
+    /// The same without lines for programs, for commands for which desync has none.
+    pub(super) fn without_lines(&self) -> Self {
+        let form = if self.form == Form::Lines { Form::Nothing } else { self.form };
+        Self { form, ..self.clone() }
+    }
+
+    /// Prints a closing line for people who saw a bar: what was done, to so many bytes, and how fast.
+    pub(super) fn summary(&self, line: &str, bytes: u64) {
+        if self.form != Form::Bar {
+            return;
         }
+        let took = self.began.elapsed();
+        let rate = HumanBytes((bytes as f64 / took.as_secs_f64().max(0.001)) as u64);
+        let (bytes, took) = (HumanBytes(bytes), HumanDuration(took));
+        let _ = writeln!(io::stderr(), "{line}; {bytes} in {took:#}, {rate}/s");
     }
 
     fn with_phase(&self, change: impl FnOnce(&mut Option<Phase>)) {
@@ -188,14 +199,6 @@ fn go_duration(duration: Duration) -> String {
     }
 }
 
-/// A JSON object of numbers, indented by two blanks, with its keys in the order given: scripts
-/// written for desync may compare text.
-pub(super) fn ordered_json(pairs: &[(&str, u64)]) -> String {
-    let lines: Vec<String> =
-        pairs.iter().map(|(key, value)| format!("  \"{key}\": {value}")).collect();
-    format!("{{\n{}\n}}", lines.join(",\n"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,10 +207,5 @@ mod tests {
     fn durations_look_like_those_of_go() {
         let text = |seconds: u64| go_duration(Duration::from_millis(seconds * 1000 + 999));
         assert_eq!([text(0), text(65), text(7205)], ["0s", "1m5s", "2h0m5s"]);
-    }
-
-    #[test]
-    fn json_keeps_the_order_of_its_keys() {
-        assert_eq!(ordered_json(&[("b", 1), ("a", 2)]), "{\n  \"b\": 1,\n  \"a\": 2\n}");
     }
 }
