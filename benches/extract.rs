@@ -54,7 +54,7 @@ fn new_file(bencher: Bencher<'_, '_>, coding: Coding) {
     let made = Made::new(coding);
     let options = ExtractOptions { workers: made.workers, ..ExtractOptions::default() };
     bencher.counter(BytesCount::new(LEN)).bench_local(|| {
-        extract(&made.index, &made.store, &made.path("output"), &options, &Silent)
+        extract(&made.index, Vec::new(), &made.store, &made.path("output"), &options, &Silent)
             .expect("it is extracted")
     });
 }
@@ -62,9 +62,10 @@ fn new_file(bencher: Bencher<'_, '_>, coding: Coding) {
 #[divan::bench(sample_count = 10)]
 fn all_in_place(bencher: Bencher<'_, '_>) {
     let made = Made::new(Coding::Zstd);
-    let options = ExtractOptions { workers: made.workers, in_place: true, flush: false };
+    let options =
+        ExtractOptions { workers: made.workers, in_place: true, ..ExtractOptions::default() };
     bencher.counter(BytesCount::new(LEN)).bench_local(|| {
-        extract(&made.index, &made.store, &made.path("blob"), &options, &Silent)
+        extract(&made.index, Vec::new(), &made.store, &made.path("blob"), &options, &Silent)
             .expect("it is extracted")
     });
 }

@@ -25,6 +25,11 @@ pub(super) fn report(error: &anyhow::Error, signal: Option<u8>) -> ExitCode {
     }
 }
 
+/// Prints a line about what did not stop the command.
+pub(super) fn warn(line: &str) {
+    let _ = writeln!(io::stderr(), "warning: {}", printable(line));
+}
+
 /// `what: why: cause`, without saying anything twice.
 fn one_line(error: &anyhow::Error) -> String {
     let mut line = String::new();
@@ -38,7 +43,11 @@ fn one_line(error: &anyhow::Error) -> String {
         }
         line.push_str(&text);
     }
-    // File names may hold line breaks and what terminals take for commands.
+    printable(&line)
+}
+
+/// File names may hold line breaks and what terminals take for commands.
+fn printable(line: &str) -> String {
     line.replace(|c: char| c.is_control(), "?")
 }
 

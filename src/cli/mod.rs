@@ -12,6 +12,7 @@ mod list_chunks;
 mod make;
 mod options;
 mod progress;
+mod seeds;
 mod signals;
 mod verify_index;
 
