@@ -9,6 +9,7 @@
 //! chunker   where a blob is cut into chunks
 //! chunk     plain bytes whose id is known; chunk bytes as a store keeps them
 //! coding    plain bytes <-> bytes in a store (zstd, xz, gzip, plain)
+//! seal      bytes in a store <-> bytes only who has the key can read
 //! names     id <-> path of a chunk in a store
 //! index     the list of ids that makes up a blob, `.caibx` and `.caidx`
 //! flags     the feature word of indexes and archives
@@ -23,6 +24,7 @@ pub mod flags;
 mod id;
 pub mod index;
 pub mod names;
+pub mod seal;
 pub mod simd;
 mod wire;
 mod zeros;
