@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use cairn::Error;
 use cairn::extract::{ExtractOptions, ExtractStats, extract};
-use cairn_store::{Location, StoreOptions, open};
+use cairn_store::{Location, open};
 use clap::Parser;
 
 use super::options::{self, Concurrency, ReadStores};
@@ -59,7 +59,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     // The index first: where it comes through a pipe, its maker may still be making the store.
     let index = options::index(&args.index, context.digest)?;
     context.signals.catch()?;
-    let store = open(&args.stores.store, &StoreOptions::default())?;
+    let store = open(&args.stores.store, &args.stores.options()?)?;
     let options = ExtractOptions {
         in_place: args.in_place,
         regenerate: args.seeds.regenerate_invalid_seeds,

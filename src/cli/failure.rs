@@ -80,14 +80,18 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
     let format = error.chain().find_map(|cause| cause.downcast_ref::<Format>());
     let store = error.chain().find_map(|cause| cause.downcast_ref::<Store>());
     match (format, store) {
-        (Some(Format::WrongId { .. } | Format::WrongSize { .. } | Format::BadCoding { .. }), _)
-            if is_of_store(error) =>
-        {
+        (
             Some(
-                "the chunk is damaged in the store: add another store with -s, or write it again \
+                Format::WrongId { .. }
+                | Format::WrongSize { .. }
+                | Format::BadCoding { .. }
+                | Format::BadSeal { .. },
+            ),
+            _,
+        ) if is_of_store(error) => Some(
+            "the chunk is damaged in the store: add another store with -s, or write it again \
                  with `cairn make --repair` from the original",
-            )
-        }
+        ),
         (_, Some(Store::Missing { .. })) => {
             Some("add the store that has the chunk with -s, or make it again from the original")
         }

@@ -70,7 +70,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         check_place(index, &metadata)?;
     }
     context.signals.catch()?;
-    let options = args.write.store_options();
+    let options = args.write.store_options()?;
     let store = args.store.as_ref().map(|store| open_writable(store, &options)).transpose()?;
     let options = MakeOptions {
         rule: args.chunker,

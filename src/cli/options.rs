@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt;
 use std::thread;
 
-use cairn_formats::{Coding, Digest, Index};
-use cairn_store::{Durability, LocalOptions, Location, StoreOptions, read_index};
+use cairn_formats::{Digest, Form, Index};
+use cairn_store::{Durability, FormOptions, Location, StoreOptions, read_index};
 use clap::Args;
 
 /// How many workers.
@@ -34,6 +34,12 @@ pub(super) struct ReadStores {
     pub(super) store: Vec<Location>,
 }
 
+impl ReadStores {
+    pub(super) fn options(&self) -> anyhow::Result<StoreOptions> {
+        Ok(StoreOptions { form: form(&FormOptions::default())?, ..StoreOptions::default() })
+    }
+}
+
 /// How chunks are written.
 #[derive(Debug, Args)]
 pub(super) struct WriteOptions {
@@ -48,15 +54,20 @@ pub(super) struct WriteOptions {
 }
 
 impl WriteOptions {
-    pub(super) fn store_options(&self) -> StoreOptions {
-        let coding = if self.uncompressed { Coding::Plain } else { Coding::Zstd };
-        StoreOptions { local: LocalOptions { coding, durability: self.durability } }
+    pub(super) fn store_options(&self) -> anyhow::Result<StoreOptions> {
+        let wishes = FormOptions { uncompressed: self.uncompressed, ..FormOptions::default() };
+        Ok(StoreOptions { form: form(&wishes)?, durability: self.durability })
     }
 
     /// Whether the index, too, must be on the disk.
     pub(super) fn flush(&self) -> bool {
         self.durability != Durability::None
     }
+}
+
+/// The form of a store's chunks, by what was asked for.
+fn form(wishes: &FormOptions<'_>) -> anyhow::Result<Form> {
+    Ok(wishes.form()?)
 }
 
 /// Whether two names lead to one file.

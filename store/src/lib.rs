@@ -3,6 +3,7 @@
 //! ```text
 //! store      the traits: get, has, put; what absence and errors mean
 //! location   what a user types -> a typed address
+//! options    how a store is to be used -> its form
 //! open       an address -> a store
 //! fetch      chunks out of a store, decoded and verified
 //! index      an address <-> an index
@@ -23,6 +24,7 @@ pub mod local;
 mod location;
 pub mod memory;
 mod open;
+mod options;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -33,5 +35,6 @@ pub use index::{read_index, write_index};
 pub use local::{Durability, LocalOptions, LocalStore};
 pub use location::Location;
 pub use memory::MemoryStore;
-pub use open::{StoreOptions, open, open_prunable, open_writable};
+pub use open::{open, open_prunable, open_writable};
+pub use options::{FormOptions, StoreOptions};
 pub use store::{PruneStore, Store, Stored, WriteStore};

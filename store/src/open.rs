@@ -2,14 +2,7 @@
 
 use crate::combine::Router;
 use crate::local::{LocalOptions, LocalStore};
-use crate::{Error, Location, PruneStore, Result, Store, WriteStore};
-
-/// How stores are opened.
-#[derive(Clone, Debug, Default)]
-pub struct StoreOptions {
-    /// For stores on this machine.
-    pub local: LocalOptions,
-}
+use crate::{Error, Location, PruneStore, Result, Store, StoreOptions, WriteStore};
 
 /// Opens one or more stores for reading. Several are asked in their order.
 pub fn open(locations: &[Location], options: &StoreOptions) -> Result<Box<dyn Store>> {
@@ -26,7 +19,7 @@ pub fn open(locations: &[Location], options: &StoreOptions) -> Result<Box<dyn St
 /// Opens a store for writing. A missing directory is created.
 pub fn open_writable(location: &Location, options: &StoreOptions) -> Result<Box<dyn WriteStore>> {
     match location {
-        Location::Local(path) => Ok(Box::new(LocalStore::create(path, options.local.clone())?)),
+        Location::Local(path) => Ok(Box::new(LocalStore::create(path, local(options))?)),
         Location::Remote { .. } | Location::Stdio => Err(no_store(location)),
     }
 }
@@ -34,16 +27,20 @@ pub fn open_writable(location: &Location, options: &StoreOptions) -> Result<Box<
 /// Opens a store to remove chunks from it. An error if anybody is writing to it.
 pub fn open_prunable(location: &Location, options: &StoreOptions) -> Result<Box<dyn PruneStore>> {
     match location {
-        Location::Local(path) => Ok(Box::new(LocalStore::alone(path, options.local.clone())?)),
+        Location::Local(path) => Ok(Box::new(LocalStore::alone(path, local(options))?)),
         Location::Remote { .. } | Location::Stdio => Err(no_store(location)),
     }
 }
 
 fn open_one(location: &Location, options: &StoreOptions) -> Result<Box<dyn Store>> {
     match location {
-        Location::Local(path) => Ok(Box::new(LocalStore::open(path, options.local.clone())?)),
+        Location::Local(path) => Ok(Box::new(LocalStore::open(path, local(options))?)),
         Location::Remote { .. } | Location::Stdio => Err(no_store(location)),
     }
+}
+
+fn local(options: &StoreOptions) -> LocalOptions {
+    LocalOptions { form: options.form.clone(), durability: options.durability }
 }
 
 fn no_store(location: &Location) -> Error {
