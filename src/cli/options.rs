@@ -1,13 +1,18 @@
 //! Groups of flags that several commands share.
 
+use std::env;
 use std::fs::Metadata;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt;
 use std::thread;
 
+use anyhow::Context as _;
 use cairn_formats::{Digest, Form, Index};
 use cairn_store::{Durability, FormOptions, Location, StoreOptions, read_index};
 use clap::Args;
+
+/// What casync has compressed chunks end in, if it is set.
+const SUFFIX_VARIABLE: &str = "CASYNC_COMPRESSED_CHUNK_SUFFIX";
 
 /// How many workers.
 #[derive(Debug, Args)]
@@ -65,9 +70,12 @@ impl WriteOptions {
     }
 }
 
-/// The form of a store's chunks, by what was asked for.
+/// The form of a store's chunks, by what was asked for and by the environment.
 fn form(wishes: &FormOptions<'_>) -> anyhow::Result<Form> {
-    Ok(wishes.form()?)
+    let form = wishes.form()?;
+    let Some(suffix) = env::var_os(SUFFIX_VARIABLE) else { return Ok(form) };
+    let suffix = suffix.to_str().context("it is not UTF-8").context(SUFFIX_VARIABLE)?;
+    form.with_compressed_suffix(suffix).context(SUFFIX_VARIABLE)
 }
 
 /// Whether two names lead to one file.

@@ -114,6 +114,7 @@ impl Sandbox {
             .args(["--default-signal=HUP,INT,TERM", env!("CARGO_BIN_EXE_cairn")])
             .args(words.split_whitespace())
             .current_dir(self.directory.path())
+            .env_remove("CASYNC_COMPRESSED_CHUNK_SUFFIX")
             .env_remove("DESYNC_ENABLE_PARSABLE_PROGRESS")
             .env_remove("DESYNC_PROGRESSBAR_ENABLED");
         command
@@ -156,17 +157,29 @@ impl Sandbox {
 
     /// Runs the real casync.
     pub fn casync(&self, words: &str) -> Outcome {
+        run(self.casync_command(words), None)
+    }
+
+    /// Runs the real casync with an environment variable.
+    pub fn casync_with_env(&self, words: &str, name: &str, value: &str) -> Outcome {
+        let mut command = self.casync_command(words);
+        command.env(name, value);
+        run(command, None)
+    }
+
+    fn casync_command(&self, words: &str) -> Command {
         let mut command = Command::new("casync");
         command
             .args(words.split_whitespace())
             .current_dir(self.directory.path())
+            .env_remove("CASYNC_COMPRESSED_CHUNK_SUFFIX")
             .env_remove("CASYNC_STORE");
         if let Err(e) = Command::new("casync").arg("--version").output() {
             panic!(
                 "these tests run the real casync, and it does not start ({e}): run scripts/test"
             );
         }
-        run(command, None)
+        command
     }
 
     /// Runs a command that must fail, and checks that it says so properly and changes nothing:
