@@ -61,7 +61,8 @@ pub(super) struct WriteOptions {
 impl WriteOptions {
     pub(super) fn store_options(&self) -> anyhow::Result<StoreOptions> {
         let wishes = FormOptions { uncompressed: self.uncompressed, ..FormOptions::default() };
-        Ok(StoreOptions { form: form(&wishes)?, durability: self.durability })
+        let durability = self.durability;
+        Ok(StoreOptions { form: form(&wishes)?, durability, ..StoreOptions::default() })
     }
 
     /// Whether the index, too, must be on the disk.

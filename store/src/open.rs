@@ -40,7 +40,8 @@ fn open_one(location: &Location, options: &StoreOptions) -> Result<Box<dyn Store
 }
 
 fn local(options: &StoreOptions) -> LocalOptions {
-    LocalOptions { form: options.form.clone(), durability: options.durability }
+    let &StoreOptions { ref form, durability, skip_verify } = options;
+    LocalOptions { form: form.clone(), durability, skip_verify }
 }
 
 fn no_store(location: &Location) -> Error {

@@ -12,6 +12,8 @@ pub struct StoreOptions {
     pub form: Form,
     /// When written chunks must have reached the disk.
     pub durability: Durability,
+    /// Whether the ids of its chunks are believed without hashing their bytes.
+    pub skip_verify: bool,
 }
 
 /// What a user says of the form of a store's chunks, in the words of desync's configuration. An

@@ -31,7 +31,7 @@ fn local_stores_of_any_durability_conform() {
     for compressed in [true, false] {
         for durability in [Durability::None, Durability::Batch, Durability::Each] {
             let form = Form::default().with_compression(compressed);
-            local_stores_conform(&LocalOptions { form, durability });
+            local_stores_conform(&LocalOptions { form, durability, ..LocalOptions::default() });
         }
     }
 }
@@ -42,7 +42,7 @@ fn local_stores_of_encrypted_chunks_conform() {
         for cipher in [Cipher::XChaCha20Poly1305, Cipher::Aes256Gcm] {
             let key = Key::new(cipher, &[7; 32]).unwrap();
             let form = Form::default().with_compression(compressed).with_key(Some(key));
-            local_stores_conform(&LocalOptions { form, durability: Durability::None });
+            local_stores_conform(&LocalOptions { form, ..LocalOptions::default() });
         }
     }
 }
@@ -50,5 +50,5 @@ fn local_stores_of_encrypted_chunks_conform() {
 #[test]
 fn local_stores_with_another_suffix_conform() {
     let form = Form::default().with_compressed_suffix(".xz").unwrap();
-    local_stores_conform(&LocalOptions { form, durability: Durability::None });
+    local_stores_conform(&LocalOptions { form, ..LocalOptions::default() });
 }

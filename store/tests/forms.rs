@@ -7,9 +7,7 @@ use std::path::{Path, PathBuf};
 use cairn_formats::coding::{DEFAULT_LEVEL, Decoder, Encoder};
 use cairn_formats::seal::{Cipher, Key};
 use cairn_formats::{Chunk, ChunkId, CodedChunk, Digest, Error as FormatError, Form, WriteCoding};
-use cairn_store::{
-    Durability, Error, LocalOptions, LocalStore, PruneStore, Result, Store, Stored, WriteStore,
-};
+use cairn_store::{Error, LocalOptions, LocalStore, PruneStore, Result, Store, Stored, WriteStore};
 
 const CIPHERS: [Cipher; 2] = [Cipher::XChaCha20Poly1305, Cipher::Aes256Gcm];
 
@@ -31,7 +29,7 @@ fn forms() -> Vec<Form> {
 }
 
 fn store(directory: &Path, form: &Form) -> LocalStore {
-    let options = LocalOptions { form: form.clone(), durability: Durability::None };
+    let options = LocalOptions { form: form.clone(), ..LocalOptions::default() };
     LocalStore::create(directory, options).unwrap()
 }
 
@@ -259,5 +257,26 @@ fn a_damaged_copy_does_not_hide_the_sister() {
         let opened = another.open(Digest::default(), &mut Decoder::new(), 1 << 20).unwrap();
         assert_eq!(opened.id(), stored.chunk.id());
         assert_eq!(stored.store().another(&stored.chunk.id(), 2).unwrap(), None);
+    }
+}
+
+#[test]
+fn only_a_trusted_store_is_believed_without_a_look() {
+    let directory = tempfile::tempdir().unwrap();
+    let form = Form::default().with_compression(false);
+    let (chunk, other) = (coded(b"a chunk ", &form), coded(b"another ", &form));
+    store(directory.path(), &form).put(&chunk).unwrap();
+    fs::write(directory.path().join(form.path(&chunk.id())), other.bytes()).unwrap();
+    for skip_verify in [false, true] {
+        let options = LocalOptions { skip_verify, ..LocalOptions::default() };
+        let store = LocalStore::open(directory.path(), options).unwrap();
+        let found = store.fetch(&chunk.id()).unwrap();
+        assert_eq!(found.is_trusted(), skip_verify);
+        let opened = found.open(Digest::default(), &mut Decoder::new(), 1 << 20);
+        assert_eq!(opened.is_ok(), skip_verify);
+        // What is coded anew is as much of a claim as it was.
+        let (mut encoder, mut decoder) = (Encoder::new(DEFAULT_LEVEL), Decoder::new());
+        let recoded = found.recode(WriteCoding::Zstd, &mut encoder, &mut decoder, 1 << 20);
+        assert_eq!(recoded.unwrap().is_trusted(), skip_verify);
     }
 }
