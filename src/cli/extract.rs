@@ -5,11 +5,13 @@ use std::path::PathBuf;
 
 use cairn::Error;
 use cairn::extract::{ExtractOptions, ExtractStats, extract};
-use cairn_store::{Location, open};
+use cairn_store::Location;
 use clap::Parser;
 
-use super::options::{self, Concurrency, ReadStores};
+use super::access::Access;
+use super::options::{self, ReadStores};
 use super::seeds::Seeds;
+use super::store_flags::StoreFlags;
 use super::{Context, failure};
 
 /// Write the file that an index describes, with chunks from a store
@@ -44,7 +46,7 @@ pub(super) struct Args {
     print_stats: bool,
 
     #[command(flatten)]
-    concurrency: Concurrency,
+    reach: StoreFlags,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
@@ -57,16 +59,17 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         );
     }
     // The index first: where it comes through a pipe, its maker may still be making the store.
-    let index = options::index(&args.index, context.digest)?;
+    let access = Access::new(context, &args.reach);
+    let index = access.index(&args.index)?;
     context.signals.catch()?;
-    let store = open(&args.stores.store, &args.stores.options()?)?;
+    let store = access.stores(&args.stores.store)?;
     let options = ExtractOptions {
         in_place: args.in_place,
         regenerate: args.seeds.regenerate_invalid_seeds,
         flush: args.fsync,
-        workers: args.concurrency.processors(),
+        workers: args.reach.concurrency.processors(),
     };
-    let seeds = args.seeds.open(&index, &args.index, options.workers, context)?;
+    let seeds = args.seeds.open(&index, &args.index, options.workers, context, &access)?;
     let seed_count = seeds.len() as u64;
     let progress = context.progress.with_prefix("Attempt 1: ");
     let stats = extract(&index, seeds, store.as_ref(), &args.output, &options, &progress)?;

@@ -6,16 +6,41 @@ use std::process::ExitCode;
 
 use cairn::Error;
 
+use super::program::Program;
+
+/// Prints what is wrong with the command line, or the help that was asked for, and returns the exit
+/// code: 0 for help, 2 for wrong use, but 1 as desync.
+pub(super) fn misuse(error: &clap::Error, program: Program) -> ExitCode {
+    if program == Program::Desync && error.use_stderr() {
+        let text = error.render().to_string();
+        let _ = writeln!(io::stderr(), "Error: {}", summary(&text));
+        return ExitCode::from(1);
+    }
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// The first paragraph of clap's message on one line.
+fn summary(text: &str) -> String {
+    let text = text.strip_prefix("error: ").unwrap_or(text);
+    let paragraph = text.lines().take_while(|line| !line.trim().is_empty());
+    paragraph.map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
 /// Prints the error as one line, with a hint where one helps, and returns the exit code: 1, or
 /// 128 and the number of the signal that ended the command.
-pub(super) fn report(error: &anyhow::Error, signal: Option<u8>) -> ExitCode {
+pub(super) fn report(error: &anyhow::Error, signal: Option<u8>, program: Program) -> ExitCode {
     if is_closed_output(error) {
         // The reader of our standard output has seen enough, as in `cairn list-chunks … | head`.
         return ExitCode::from(1);
     }
     // Where standard error is closed or full, the exit code has to do.
     let mut output = io::stderr();
-    let _ = writeln!(output, "error: {}", one_line(error));
+    let word = match program {
+        Program::Cairn => "error",
+        Program::Desync => "Error",
+    };
+    let _ = writeln!(output, "{word}: {}", one_line(error));
     if let Some(hint) = hint(error) {
         let _ = writeln!(output, "hint: {hint}");
     }

@@ -7,9 +7,12 @@ use std::os::unix::fs::MetadataExt;
 use std::thread;
 
 use anyhow::Context as _;
-use cairn_formats::{Digest, Form, Index};
-use cairn_store::{Durability, FormOptions, Location, StoreOptions, read_index};
+use cairn_formats::Form;
+use cairn_store::{Durability, FormOptions, Location};
 use clap::Args;
+
+use super::config::{Flags, Key, Value};
+use super::store_flags::Given;
 
 /// What casync has compressed chunks end in, if it is set.
 const SUFFIX_VARIABLE: &str = "CASYNC_COMPRESSED_CHUNK_SUFFIX";
@@ -23,6 +26,11 @@ pub(super) struct Concurrency {
 }
 
 impl Concurrency {
+    /// As many as the user said.
+    pub(super) fn number(&self) -> usize {
+        self.workers.get()
+    }
+
     /// Workers for a job that the processors bound: more would only push each other's data out of
     /// the caches.
     pub(super) fn processors(&self) -> usize {
@@ -39,12 +47,6 @@ pub(super) struct ReadStores {
     pub(super) store: Vec<Location>,
 }
 
-impl ReadStores {
-    pub(super) fn options(&self) -> anyhow::Result<StoreOptions> {
-        Ok(StoreOptions { form: form(&FormOptions::default())?, ..StoreOptions::default() })
-    }
-}
-
 /// How chunks are written.
 #[derive(Debug, Args)]
 pub(super) struct WriteOptions {
@@ -58,11 +60,15 @@ pub(super) struct WriteOptions {
     durability: Durability,
 }
 
-impl WriteOptions {
-    pub(super) fn store_options(&self) -> anyhow::Result<StoreOptions> {
-        let wishes = FormOptions { uncompressed: self.uncompressed, ..FormOptions::default() };
-        let durability = self.durability;
-        Ok(StoreOptions { form: form(&wishes)?, durability, ..StoreOptions::default() })
+impl Given<WriteOptions> {
+    /// What was said of the store's form.
+    pub(super) fn given(&self) -> Flags {
+        let uncompressed = (Key::Uncompressed, Value::Bool(self.uncompressed));
+        self.is_given("uncompressed").then_some(uncompressed).into_iter().collect()
+    }
+
+    pub(super) fn durability(&self) -> Durability {
+        self.durability
     }
 
     /// Whether the index, too, must be on the disk.
@@ -72,7 +78,7 @@ impl WriteOptions {
 }
 
 /// The form of a store's chunks, by what was asked for and by the environment.
-fn form(wishes: &FormOptions<'_>) -> anyhow::Result<Form> {
+pub(super) fn form(wishes: &FormOptions<'_>) -> anyhow::Result<Form> {
     let form = wishes.form()?;
     let Some(suffix) = env::var_os(SUFFIX_VARIABLE) else { return Ok(form) };
     let suffix = suffix.to_str().context("it is not UTF-8").context(SUFFIX_VARIABLE)?;
@@ -82,14 +88,4 @@ fn form(wishes: &FormOptions<'_>) -> anyhow::Result<Form> {
 /// Whether two names lead to one file.
 pub(super) fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
-}
-
-/// Reads an index whose ids must be made with the digest the user said.
-pub(super) fn index(location: &Location, digest: Digest) -> anyhow::Result<Index> {
-    let index = read_index(location)?;
-    if index.digest() != digest {
-        let uses = index.digest();
-        anyhow::bail!("{location}: the index uses {uses}; say so with --digest {uses}");
-    }
-    Ok(index)
 }

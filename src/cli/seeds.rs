@@ -10,7 +10,8 @@ use cairn_store::Location;
 use clap::Args;
 
 use super::Context;
-use super::options::{self, is_same_file};
+use super::access::Access;
+use super::options::is_same_file;
 
 /// The suffix that tells the index of a blob.
 const INDEX_SUFFIX: &str = ".caibx";
@@ -74,12 +75,13 @@ impl Seeds {
         place: &Location,
         workers: usize,
         context: &Context,
+        access: &Access<'_>,
     ) -> anyhow::Result<Vec<Seed>> {
         let mut seeds = Vec::new();
         let progress = context.progress.with_prefix("Attempt 1: ");
         for argument in &self.seed {
             seeds.push(match argument {
-                SeedArgument::Indexed { index, file } => open_indexed(index, file, context)?,
+                SeedArgument::Indexed { index, file } => open_indexed(index, file, access)?,
                 SeedArgument::Plain(file) => {
                     Seed::of_file(file, index, seeds.len() + 1, workers, &progress)?
                 }
@@ -92,7 +94,7 @@ impl Seeds {
             found.sort();
             for (path, file) in found {
                 if !is_index(place, &path) {
-                    seeds.push(open_indexed(&Location::Local(path), &file, context)?);
+                    seeds.push(open_indexed(&Location::Local(path), &file, access)?);
                 }
             }
         }
@@ -100,8 +102,8 @@ impl Seeds {
     }
 }
 
-fn open_indexed(index: &Location, file: &Path, context: &Context) -> anyhow::Result<Seed> {
-    let index = options::index(index, context.digest)?;
+fn open_indexed(index: &Location, file: &Path, access: &Access<'_>) -> anyhow::Result<Seed> {
+    let index = access.index(index)?;
     Ok(Seed::new(file, index)?)
 }
 

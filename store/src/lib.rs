@@ -5,6 +5,7 @@
 //! location   what a user types -> a typed address
 //! options    how a store is to be used -> its form
 //! open       an address -> a store
+//! remote     how stores on other machines are reached
 //! fetch      chunks out of a store, decoded and verified
 //! index      an address <-> an index
 //! memory     a store in memory
@@ -25,6 +26,7 @@ mod location;
 pub mod memory;
 mod open;
 mod options;
+mod remote;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -37,4 +39,5 @@ pub use location::Location;
 pub use memory::MemoryStore;
 pub use open::{open, open_prunable, open_writable};
 pub use options::{FormOptions, StoreOptions};
+pub use remote::{RemoteOptions, Retry, Secret};
 pub use store::{PruneStore, Store, Stored, WriteStore};

@@ -3,7 +3,7 @@
 use cairn_formats::seal::{Cipher, Key};
 use cairn_formats::{Error, Form, Result};
 
-use crate::Durability;
+use crate::{Durability, RemoteOptions};
 
 /// How a store is opened.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +14,8 @@ pub struct StoreOptions {
     pub durability: Durability,
     /// Whether the ids of its chunks are believed without hashing their bytes.
     pub skip_verify: bool,
+    /// How it is reached, if it is on another machine.
+    pub remote: RemoteOptions,
 }
 
 /// What a user says of the form of a store's chunks, in the words of desync's configuration. An

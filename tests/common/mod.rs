@@ -115,6 +115,9 @@ impl Sandbox {
             .args(words.split_whitespace())
             .current_dir(self.directory.path())
             .env_remove("CASYNC_COMPRESSED_CHUNK_SUFFIX")
+            .env("HOME", self.directory.path())
+            .env_remove("XDG_CONFIG_HOME")
+            .env_remove("DESYNC_ENCRYPTION_KEY")
             .env_remove("DESYNC_ENABLE_PARSABLE_PROGRESS")
             .env_remove("DESYNC_PROGRESSBAR_ENABLED");
         command
@@ -151,7 +154,9 @@ impl Sandbox {
             .args(["-c", &format!("{script} && exec \"$0\" \"$@\"")])
             .arg(env!("CARGO_BIN_EXE_cairn"))
             .args(words.split_whitespace())
-            .current_dir(self.directory.path());
+            .current_dir(self.directory.path())
+            .env("HOME", self.directory.path())
+            .env_remove("XDG_CONFIG_HOME");
         command
     }
 
