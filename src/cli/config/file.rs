@@ -117,13 +117,13 @@ fn mismatch(place: &str, expected: &str, found: &Json) -> String {
     let found = match found {
         Json::Null => "null",
         Json::Bool(_) => "true or false",
-        Json::Number(_) => "another number",
+        // One with a fraction or an exponent, or too large.
+        Json::Number(_) if expected == "an integer" => "another number",
+        Json::Number(_) => "a number",
         Json::String(_) => "a string",
         Json::Array(_) => "an array",
         Json::Object(_) => "an object",
     };
-    let found =
-        if found == "another number" && expected != "an integer" { "a number" } else { found };
     let colon = if place.is_empty() { "" } else { ": " };
     format!("{place}{colon}expected {expected}, found {found}")
 }

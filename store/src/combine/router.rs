@@ -29,7 +29,11 @@ impl Router {
                 Ok(Some(answer)) => return Ok(Some(answer)),
                 Ok(None) => {}
                 Err(e) => {
-                    tracing::warn!(store = store.name(), error = %e, "store failed, the next is asked");
+                    tracing::warn!(
+                        store = store.name(),
+                        error = e.to_string(),
+                        "store failed, the next is asked"
+                    );
                     failure = failure.or(Some(e));
                 }
             }
