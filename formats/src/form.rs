@@ -13,6 +13,7 @@
 //! it is stands in no name: that is told by its magic.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
 use crate::chunker::LARGEST_CHUNK;
@@ -163,6 +164,14 @@ impl Form {
                 Err(Error::BadCoding { id: *id, coding: Coding::Plain, why })
             }
         }
+    }
+}
+
+/// The coding, and the cipher and key id behind it: `zstd.xchacha20-poly1305-50d64035`.
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seal = self.key.as_ref().map_or("", |key| key.suffix());
+        write!(f, "{}{seal}", Coding::from(self.coding()))
     }
 }
 

@@ -47,7 +47,7 @@ fn open_one(location: &Location, options: &StoreOptions) -> Result<Box<dyn Store
 
 fn log_opened(location: &Location, options: &StoreOptions, purpose: &str) {
     let store = location.without_secrets();
-    tracing::debug!(store, purpose, form = ?options.form, "store opened");
+    tracing::debug!(store, purpose, form = %options.form, "store opened");
 }
 
 fn local(options: &StoreOptions) -> LocalOptions {

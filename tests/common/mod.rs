@@ -187,6 +187,21 @@ impl Sandbox {
         command
     }
 
+    /// Writes the configuration file.
+    pub fn configure(&self, content: &str) {
+        self.write(".config/desync/config.json", content.as_bytes());
+    }
+
+    /// Runs the real desync, which [`desync_is_here`] has found.
+    pub fn desync(&self, words: &str) -> Outcome {
+        let mut command = Command::new("desync");
+        command
+            .args(words.split_whitespace())
+            .current_dir(self.directory.path())
+            .env("HOME", self.path("home"));
+        run(command, None)
+    }
+
     /// Runs a command that must fail, and checks that it says so properly and changes nothing:
     /// no file is touched, made or left behind.
     #[track_caller]
@@ -207,6 +222,16 @@ impl Sandbox {
             assert!(after[name] == *content, "{words} has changed {name}");
         }
     }
+}
+
+/// Whether the real desync is installed. If not, says which test is left out.
+#[allow(clippy::print_stderr, reason = "a test that was left out must be seen")]
+pub fn desync_is_here(test: &str) -> bool {
+    let is_here = Command::new("desync").arg("--help").output().is_ok();
+    if !is_here {
+        eprintln!("NOT RUN: {test} needs desync, which scripts/install-desync installs");
+    }
+    is_here
 }
 
 fn walk(path: &Path, found: &mut dyn FnMut(&Path)) {

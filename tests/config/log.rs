@@ -48,7 +48,7 @@ fn everything_is_logged_as_text() {
             .to_owned(),
         "DEBUG cairn_store::open: store opened store=\"store\" purpose=\"for reading\" form=zstd"
             .to_owned(),
-        format!("WARN cairn::extract::fill: chunk is damaged id={id} at=0 store="),
+        format!("WARN cairn_store::fetch: chunk is damaged id={id} at=0 store="),
         format!(
             "WARN cairn_store::combine::router: chunk is taken from another copy id={id} store=\"store\""
         ),
@@ -71,7 +71,7 @@ fn a_format_alone_gives_what_may_need_attention() {
     assert_eq!(shown("level"), ["WARN", "WARN"]);
     assert_eq!(shown("message"), ["chunk is damaged", "chunk is taken from another copy"]);
     assert_eq!(shown("id"), [&id[..], &id[..]]);
-    assert_eq!(shown("target"), ["cairn::extract::fill", "cairn_store::combine::router"]);
+    assert_eq!(shown("target"), ["cairn_store::fetch", "cairn_store::combine::router"]);
 
     let done = sandbox.cairn("make x.caibx blob -s new --verbose --log-format=json").succeeds();
     let line: serde_json::Value = serde_json::from_str(&done.stderr).unwrap();

@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod encryption;
 mod file;
 mod global;
 mod log;

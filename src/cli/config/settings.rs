@@ -92,10 +92,13 @@ impl Settings {
 
     /// In which form the store keeps its chunks.
     fn form(&self) -> anyhow::Result<Form> {
+        // The default cipher is nobody's wish to encrypt.
+        let is_default = |key| matches!(self.values.get(&key), Some((_, Origin::Default)));
+        let algorithm = Some(Key::EncryptionAlgorithm).filter(|&key| !is_default(key));
         let wishes = FormOptions {
             uncompressed: self.is(Key::Uncompressed),
             encryption: self.is(Key::Encryption),
-            encryption_algorithm: self.text(Key::EncryptionAlgorithm),
+            encryption_algorithm: algorithm.and_then(|key| self.text(key)),
             encryption_key: self.text(Key::EncryptionKey),
         };
         form(&wishes).with_context(|| format!("store options for \"{}\"", self.location))
