@@ -75,7 +75,7 @@ fn wrong_settings_are_refused_and_the_key_is_not_shown() {
         (r#""encryption": true"#.to_owned(), "no encryption key configured"),
         (r#""encryption": true, "encryption-key": "5ec7e7""#.to_owned(), "must be 32 bytes, got 3"),
         (r#""encryption": true, "encryption-key": "5ec7et""#.to_owned(), "invalid encryption key"),
-        (self::options("rot13", false), "unsupported encryption algorithm \"rot13\""),
+        (options("rot13", false), "unsupported encryption algorithm \"rot13\""),
     ] {
         let sandbox = sandbox(&options);
         let done = sandbox.cairn("make i.caibx blob -s store").fails(&["\"store\"", why]);
