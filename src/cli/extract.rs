@@ -66,6 +66,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let options = ExtractOptions {
         in_place: args.in_place,
         regenerate: args.seeds.regenerate_invalid_seeds,
+        trust_seeds: args.seeds.trust_seeds,
         flush: args.fsync,
         workers: args.reach.concurrency.processors(),
     };

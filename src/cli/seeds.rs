@@ -28,6 +28,11 @@ pub(super) struct Seeds {
     #[arg(long, value_name = "DIR", value_delimiter = ',')]
     seed_dir: Vec<PathBuf>,
 
+    /// Share blocks with seeds on the same file system without reading them first. What was not read was
+    /// not verified: only for seeds that certainly are what their index says
+    #[arg(long)]
+    pub(super) trust_seeds: bool,
+
     /// Do without seeds that do not hold what their index says, and do not warn about them
     #[arg(long, conflicts_with = "regenerate_invalid_seeds")]
     pub(super) skip_invalid_seeds: bool,

@@ -37,6 +37,8 @@ pub(super) struct Filling<'a> {
     /// For each seed, the size of the blocks that it can share with the output.
     pub(super) blocks: &'a [Option<u64>],
     pub(super) target: &'a Target,
+    /// Whether blocks are shared with seeds that have not been read.
+    pub(super) trust_seeds: bool,
     pub(super) workers: usize,
     pub(super) monitor: &'a dyn Monitor,
     pub(super) tally: &'a Tally,
@@ -159,6 +161,9 @@ impl Filling<'_> {
             Step::Seed { chunks, seed, from } => {
                 let whole = Taken { chunks: chunks.clone(), seed: *seed, from: *from };
                 let is_shared = self.shared_part(&whole).is_some();
+                if is_shared && self.trust_seeds {
+                    return Vec::new();
+                }
                 let piece = if is_shared { Piece::Check } else { Piece::Copy };
                 batches(chunks).map(|some| piece(whole.part(some))).collect()
             }

@@ -5,7 +5,7 @@
 //!               -(fill xN, positional writes)-> file -(rename)-> output
 //! ```
 //! The plan is a value and is tested as one; filling carries it out. Every byte written was
-//! verified against its id first. Where a seed turns out not to hold what its index says, the chunks
+//! verified against its id first, but for blocks shared with a seed that the user trusts. Where a seed turns out not to hold what its index says, the chunks
 //! concerned are planned again without it.
 
 mod fill;
@@ -40,6 +40,8 @@ pub struct ExtractOptions {
     /// Make a new index, in memory, of a seed that does not hold what its index says, instead of doing
     /// without that seed.
     pub regenerate: bool,
+    /// Share blocks with seeds without reading them first: what the seed's index says is believed.
+    pub trust_seeds: bool,
     /// Return only when the output has reached the disk.
     pub flush: bool,
     /// How many threads work, at least 1.
@@ -48,7 +50,7 @@ pub struct ExtractOptions {
 
 impl Default for ExtractOptions {
     fn default() -> Self {
-        Self { in_place: false, regenerate: false, flush: false, workers: 1 }
+        Self { in_place: false, regenerate: false, trust_seeds: false, flush: false, workers: 1 }
     }
 }
 
@@ -124,6 +126,7 @@ impl Job<'_> {
                 seeds: &seeds,
                 blocks: &blocks,
                 target: self.target,
+                trust_seeds: self.options.trust_seeds,
                 workers: self.options.workers,
                 monitor: self.monitor,
                 tally: &self.tally,

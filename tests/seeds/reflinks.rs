@@ -136,6 +136,25 @@ fn in_place_blocks_are_shared_too() {
 }
 
 #[test]
+fn trusted_seeds_are_shared_unread() {
+    if !is_root("trusted_seeds_are_shared_unread") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let _mounted = prepare(&sandbox, "btrfs", CHUNK);
+    let words = "extract fs/new.caibx fs/out -s fs/store --seed fs/old.caibx --trust-seeds";
+    sandbox.cairn(words).succeeds_silently();
+    assert!(sandbox.read("fs/out") == sandbox.read("fs/new"));
+    // What the seed holds is taken as it is, and that is what was asked for.
+    sandbox.patch("fs/old", 100 * CHUNK as u64, b"changed");
+    sandbox.cairn(words).succeeds_silently();
+    assert!(sandbox.read("fs/out")[100 * CHUNK..].starts_with(b"changed"));
+    // Where blocks cannot be shared all is read, and so verified.
+    sandbox.cairn(&words.replace("fs/out", "out")).succeeds();
+    assert!(sandbox.read("out") == sandbox.read("fs/new"));
+}
+
+#[test]
 fn elsewhere_seeds_are_copied() {
     if !is_root("elsewhere_seeds_are_copied") {
         return;
