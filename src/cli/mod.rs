@@ -4,6 +4,7 @@
 //! `options` (groups of flags), `progress` (bars and desync's progress lines), `signals`, `failure`
 //! (an error as a line of text and an exit code), `json` (what scripts read).
 
+mod cat;
 mod chunk;
 mod extract;
 mod failure;
@@ -39,6 +40,7 @@ struct Cli {
 enum Command {
     Make(make::Args),
     Extract(extract::Args),
+    Cat(cat::Args),
     Chunk(chunk::Args),
     ListChunks(list_chunks::Args),
     VerifyIndex(verify_index::Args),
@@ -63,6 +65,7 @@ pub(crate) fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Make(args) => make::run(&args, &context),
         Command::Extract(args) => extract::run(&args, &context),
+        Command::Cat(args) => cat::run(&args, &context),
         Command::Chunk(args) => chunk::run(&args, &context),
         Command::ListChunks(args) => list_chunks::run(&args, &context),
         Command::VerifyIndex(args) => verify_index::run(&args, &context),

@@ -6,6 +6,7 @@
 //! lock       writers among each other, a prune alone
 //! late       file systems on which errors come late
 //! new_file   a file that appears whole or not at all
+//! output     that, or a pipe or device that is there
 //! ```
 
 mod chunks;
@@ -13,7 +14,9 @@ mod late;
 mod listing;
 mod lock;
 mod new_file;
+mod output;
 
 pub use chunks::{Durability, LocalOptions, LocalStore};
 pub use late::fails_late;
 pub use new_file::{NewFile, leads_to_descriptor};
+pub use output::Output;
