@@ -144,7 +144,8 @@ impl Wanted {
 
     fn refuse(&mut self, store: &dyn Store, source: FormatError) {
         self.is_here = false;
-        let at = self.chunk.start;
-        self.error.get_or_insert(Error::Chunk { store: store.name(), at, source });
+        let (at, copy) = (self.chunk.start, self.copies - 1);
+        let store = || store.origin(&self.chunk.id, copy);
+        self.error.get_or_insert_with(|| Error::Chunk { store: store(), at, source });
     }
 }
