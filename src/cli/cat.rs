@@ -15,6 +15,7 @@ use clap::Parser;
 
 use super::Context;
 use super::options::{self, Concurrency, ReadStores};
+use super::read_cache::ReadCache;
 
 /// Write the blob of an index, or a part of it, to standard output or a file
 ///
@@ -30,6 +31,9 @@ pub(super) struct Args {
 
     #[command(flatten)]
     stores: ReadStores,
+
+    #[command(flatten)]
+    cache: ReadCache,
 
     /// First byte of the blob to write
     #[arg(short, long, value_name = "BYTE", default_value_t = 0)]
@@ -54,7 +58,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     }
     let index = options::index(&args.index, context.digest)?;
     let range = args.range(&index)?;
-    let store = open(&args.stores.store, &StoreOptions::default())?;
+    let store = args.cache.open(open(&args.stores.store, &StoreOptions::default())?)?;
     let (output, name) = args.open_output()?;
     // A stream has nothing that must be cleaned up, and a write to it may take for ever: there, the
     // system ends us.

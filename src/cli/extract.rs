@@ -10,6 +10,7 @@ use clap::Parser;
 
 use super::Context;
 use super::options::{self, Concurrency, ReadStores};
+use super::read_cache::ReadCache;
 
 /// Write the file that an index describes, with chunks from a store
 ///
@@ -25,6 +26,9 @@ pub(super) struct Args {
 
     #[command(flatten)]
     stores: ReadStores,
+
+    #[command(flatten)]
+    cache: ReadCache,
 
     /// Write into the output itself and keep the chunks it already holds; after an interruption,
     /// running again goes on from there
@@ -55,7 +59,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     // The index first: where it comes through a pipe, its maker may still be making the store.
     let index = options::index(&args.index, context.digest)?;
     context.signals.catch()?;
-    let store = open(&args.stores.store, &StoreOptions::default())?;
+    let store = args.cache.open(open(&args.stores.store, &StoreOptions::default())?)?;
     let options = ExtractOptions {
         in_place: args.in_place,
         flush: args.fsync,

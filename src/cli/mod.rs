@@ -1,8 +1,8 @@
 //! The command line: what was typed, turned into calls of the library.
 //!
 //! One file a command; its `Args` struct is the command's help. What all share stands beside them:
-//! `options` (groups of flags), `progress` (bars and desync's progress lines), `signals`, `failure`
-//! (an error as a line of text and an exit code), `json` (what scripts read).
+//! `options` and `read_cache` (groups of flags), `progress` (bars and desync's progress lines),
+//! `signals`, `failure` (an error as a line of text and an exit code), `json` (what scripts read).
 
 mod cat;
 mod chunk;
@@ -13,6 +13,7 @@ mod list_chunks;
 mod make;
 mod options;
 mod progress;
+mod read_cache;
 mod signals;
 mod verify_index;
 

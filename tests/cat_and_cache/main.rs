@@ -5,8 +5,12 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod cache;
+mod calls;
+mod limit;
 mod outputs;
 mod ranges;
+mod troubled;
 
 use common::{joined, random, text};
 

@@ -68,8 +68,9 @@ impl Store for Router {
     }
 
     fn origin(&self, id: &ChunkId, copy: usize) -> String {
-        let first = |store: &&Box<dyn Store>| copy == 0 && store.has(id).unwrap_or(false);
-        self.stores.iter().find(first).map_or_else(|| self.name(), |store| store.origin(id, copy))
+        let mut stores = self.stores.iter();
+        let first = stores.find(|store| copy == 0 && store.has(id).unwrap_or(false));
+        first.map_or_else(|| self.name(), |store| store.origin(id, copy))
     }
 
     fn name(&self) -> String {

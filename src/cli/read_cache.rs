@@ -1,0 +1,60 @@
+//! The flags of commands that read through a cache.
+
+use cairn_formats::chunker::parse_size;
+use cairn_store::{CacheOptions, Location, Store, StoreOptions, open_cached};
+use clap::{ArgAction, Args};
+
+/// No useful cache is smaller, in bytes; a forgotten unit must not empty one.
+const SMALLEST: u64 = 1 << 20;
+
+/// A cache between a command and its stores.
+#[derive(Debug, Args)]
+pub(super) struct ReadCache {
+    /// Cache: asked for chunks before the stores, and keeps those that come from them. Made if it is
+    /// missing
+    #[arg(short, long, value_name = "STORE")]
+    cache: Option<Location>,
+
+    /// Replace damaged chunks in the cache by those of the stores, instead of failing
+    #[arg(short = 'r', long, value_name = "BOOL", action = ArgAction::Set,
+          default_value_t = true, default_missing_value = "true",
+          num_args = 0..=1, require_equals = true)]
+    cache_repair: bool,
+
+    /// Keep the cache below this size, such as 10G, by removing what was unused for longest: whoever
+    /// put it there, so name no store
+    #[arg(long, value_name = "SIZE", requires = "cache", value_parser = parse_limit)]
+    cache_size: Option<u64>,
+}
+
+impl ReadCache {
+    /// Puts the cache in front of the stores, if there is one.
+    pub(super) fn open(&self, source: Box<dyn Store>) -> anyhow::Result<Box<dyn Store>> {
+        let Some(cache) = &self.cache else { return Ok(source) };
+        let options = CacheOptions { repair: self.cache_repair, limit: self.cache_size };
+        Ok(open_cached(source, cache, &StoreOptions::default(), &options)?)
+    }
+}
+
+fn parse_limit(text: &str) -> Result<u64, String> {
+    match parse_size(&text.to_ascii_uppercase()) {
+        Some(size) if size >= SMALLEST => Ok(size),
+        Some(size) => Err(format!("{size} bytes are no useful cache; give at least 1M")),
+        None => Err("expected a size such as 500M or 10G".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_have_units() {
+        for (text, size) in [("1M", 1 << 20), ("10g", 10 << 30), ("1.5G", 3 << 29)] {
+            assert_eq!(parse_limit(text), Ok(size));
+        }
+        for text in ["10", "1023K", "0", "", "x", "-1G", "1GB"] {
+            assert!(parse_limit(text).is_err(), "{text}");
+        }
+    }
+}
