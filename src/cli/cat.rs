@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use cairn::cat::{CatOptions, cat};
+use cairn::cat::{CatOptions, cat, widen_pipe};
 use cairn::{Error, Monitor, Silent};
 use cairn_formats::Index;
 use cairn_store::local::Output;
@@ -58,12 +58,15 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     }
     let index = options::index(&args.index, context.digest)?;
     let range = args.range(&index)?;
-    let store = args.cache.open(open(&args.stores.store, &StoreOptions::default())?)?;
+    let stores = &args.stores.store;
+    let store = args.cache.open(stores, open(stores, &StoreOptions::default())?)?;
     let (output, name) = args.open_output()?;
     // A stream has nothing that must be cleaned up, and a write to it may take for ever: there, the
     // system ends us.
     if output.is_new() {
         context.signals.catch()?;
+    } else {
+        widen_pipe(output.file());
     }
     let progress = context.progress.without_lines();
     let is_seen = !output.is_new() && output.file().is_terminal();

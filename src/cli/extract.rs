@@ -59,7 +59,8 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     // The index first: where it comes through a pipe, its maker may still be making the store.
     let index = options::index(&args.index, context.digest)?;
     context.signals.catch()?;
-    let store = args.cache.open(open(&args.stores.store, &StoreOptions::default())?)?;
+    let stores = &args.stores.store;
+    let store = args.cache.open(stores, open(stores, &StoreOptions::default())?)?;
     let options = ExtractOptions {
         in_place: args.in_place,
         flush: args.fsync,

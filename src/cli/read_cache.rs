@@ -4,6 +4,8 @@ use cairn_formats::chunker::parse_size;
 use cairn_store::{CacheOptions, Location, Store, StoreOptions, open_cached};
 use clap::{ArgAction, Args};
 
+use super::options::is_same_file;
+
 /// No useful cache is smaller, in bytes; a forgotten unit must not empty one.
 const SMALLEST: u64 = 1 << 20;
 
@@ -28,12 +30,26 @@ pub(super) struct ReadCache {
 }
 
 impl ReadCache {
-    /// Puts the cache in front of the stores, if there is one.
-    pub(super) fn open(&self, source: Box<dyn Store>) -> anyhow::Result<Box<dyn Store>> {
+    /// Puts the cache in front of the opened stores, if there is one.
+    pub(super) fn open(
+        &self,
+        stores: &[Location],
+        source: Box<dyn Store>,
+    ) -> anyhow::Result<Box<dyn Store>> {
         let Some(cache) = &self.cache else { return Ok(source) };
+        anyhow::ensure!(
+            self.cache_size.is_none() || !stores.iter().any(|store| is_same_place(store, cache)),
+            "{cache}: a store cannot be a cache with a size: its chunks would be removed"
+        );
         let options = CacheOptions { repair: self.cache_repair, limit: self.cache_size };
         Ok(open_cached(source, cache, &StoreOptions::default(), &options)?)
     }
+}
+
+fn is_same_place(one: &Location, other: &Location) -> bool {
+    let (Location::Local(one), Location::Local(other)) = (one, other) else { return false };
+    let both = one.metadata().ok().zip(other.metadata().ok());
+    both.is_some_and(|(one, other)| is_same_file(&one, &other))
 }
 
 fn parse_limit(text: &str) -> Result<u64, String> {

@@ -89,6 +89,13 @@ fn a_store_may_be_its_own_cache() {
     sandbox.cairn("extract blob.caibx out -s store -c store").succeeds_silently();
     assert!(sandbox.read("out") == content());
     assert_eq!(sandbox.files("store"), before);
+    // But never one from which chunks are removed.
+    for same in ["store", "./store/", "link"] {
+        let _ = std::os::unix::fs::symlink("store", sandbox.path("link"));
+        let words = format!("extract blob.caibx out -s store -c {same} --cache-size 1M");
+        sandbox.cairn(&words).fails(&[same, "removed"]);
+    }
+    assert_eq!(sandbox.files("store"), before);
 }
 
 #[test]

@@ -17,7 +17,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, DirEntry, Metadata};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::sleep;
@@ -241,7 +241,7 @@ impl Content {
 }
 
 /// The entries of a directory; none if it has gone meanwhile.
-fn entries(path: &std::path::Path) -> Result<Vec<DirEntry>> {
+fn entries(path: &Path) -> Result<Vec<DirEntry>> {
     match fs::read_dir(path).and_then(Iterator::collect::<io::Result<_>>) {
         Err(e) if !is_absence(&e) => Err(Error::io("list", path)(e)),
         found => Ok(found.unwrap_or_default()),
@@ -264,8 +264,6 @@ fn room(len: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use cairn_formats::coding::{DEFAULT_LEVEL, Encoder};
     use cairn_formats::{Chunk, Digest};
 
