@@ -2,15 +2,17 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::thread::sleep;
+use std::time::Duration;
 
 use cairn::Silent;
 use cairn::cat::{CatOptions, cat};
 use cairn::extract::{ExtractOptions, extract};
 use cairn::make::{Input, MakeOptions, make};
-use cairn_formats::{ChunkId, ChunkSizes, Index};
-use cairn_store::MemoryStore;
+use cairn_formats::{ChunkId, ChunkSizes, CodedChunk, Index};
 use cairn_store::combine::Cache;
 use cairn_store::testing::{Call, Recorder};
+use cairn_store::{MemoryStore, Result, Store};
 
 use super::content;
 
@@ -77,4 +79,48 @@ fn a_range_is_all_that_cat_asks_for() {
     assert_eq!(read(1_000_000..1_500_000, 2), []);
     let all = read(0..u64::MAX, 2);
     assert_eq!(all.into_iter().collect::<HashSet<_>>(), ids);
+}
+
+/// A store that is slow to give one chunk and does not have another.
+struct Uneven<'a> {
+    store: &'a MemoryStore,
+    slow: ChunkId,
+    missing: ChunkId,
+}
+
+impl Store for Uneven<'_> {
+    fn get(&self, id: &ChunkId) -> Result<Option<CodedChunk>> {
+        if *id == self.slow {
+            sleep(Duration::from_millis(100));
+        }
+        if *id == self.missing { Ok(None) } else { self.store.get(id) }
+    }
+
+    fn has(&self, id: &ChunkId) -> Result<bool> {
+        self.store.has(id)
+    }
+
+    fn name(&self) -> String {
+        "uneven".to_owned()
+    }
+}
+
+#[test]
+fn a_failure_waits_for_what_is_before_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (index, store, _) = made(&directory);
+    let workers = 2;
+    // As cat splits a small blob.
+    let share = index.blob_size() / (4 * workers);
+    let batches: Vec<_> = index.batches(0..index.len(), share).collect();
+    for missing in [1, 5] {
+        let start = index.chunk(batches[missing].start);
+        let slow = index.chunk(batches[missing - 1].end - 1).id;
+        let uneven = Uneven { store: store.store(), slow, missing: start.id };
+        let mut written = Vec::new();
+        let options = CatOptions { range: 0..u64::MAX, workers: workers as usize };
+        let failed = cat(&index, &uneven, &mut written, "memory".as_ref(), &options, &Silent);
+        assert!(failed.unwrap_err().to_string().contains(&start.id.to_hex()));
+        assert!(written == content()[..start.start as usize], "{} bytes", written.len());
+    }
 }

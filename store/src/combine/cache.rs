@@ -300,11 +300,15 @@ mod tests {
         };
         for cached in [None, Some(damaged(&chunk(1)))] {
             for repair in [true, false] {
-                let (cache, good) = stores(Coding::Zstd);
-                cached.iter().for_each(|coded| cache.put(coded).unwrap());
-                let source = Router::new(vec![bad(), bad(), Box::new(good)]);
-                let outcome = fetch(&Cache::new(&cache, &source, repair), 1..2);
-                assert_eq!(outcome.is_ok(), repair || cached.is_none());
+                for before in 1..4 {
+                    let (cache, good) = stores(Coding::Zstd);
+                    cached.iter().for_each(|coded| cache.put(coded).unwrap());
+                    let mut all: Vec<Box<dyn Store>> = Vec::new();
+                    (0..before).for_each(|_| all.push(bad()));
+                    all.push(Box::new(good));
+                    let both = Cache::new(&cache, Router::new(all), repair);
+                    assert_eq!(fetch(&both, 1..2).is_ok(), repair || cached.is_none());
+                }
             }
         }
     }
