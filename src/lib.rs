@@ -3,6 +3,7 @@
 //! ```text
 //! make      file -> chunks in a store, and their index
 //! extract   index + store -> file
+//! cat       index + store -> bytes, in order
 //! check     index + file -> do they match?
 //! flow      workers, the only place jobs start threads
 //! ids       which chunks came by already, and where they are
@@ -12,6 +13,7 @@
 //! plain values and stores; it prints nothing and keeps no global state.
 
 mod buffer;
+pub mod cat;
 pub mod check;
 mod error;
 pub mod extract;

@@ -9,12 +9,14 @@
 
 use cairn_formats::Index;
 use cairn_store::{
-    Durability, Location, Store, StoreOptions, WriteStore, open, open_writable, read_index,
+    Durability, Location, Store, StoreOptions, WriteStore, open, open_cached, open_writable,
+    read_index,
 };
 
 use super::Context;
 use super::config::{Flags, Key};
 use super::options::WriteOptions;
+use super::read_cache::ReadCache;
 use super::store_flags::{Given, StoreFlags};
 
 /// The way of one command to its stores and indexes.
@@ -57,6 +59,21 @@ impl<'a> Access<'a> {
             })
             .collect::<anyhow::Result<_>>()?;
         Ok(open(&stores)?)
+    }
+
+    /// Opens the stores for reading, with a cache in front of them if there is one.
+    pub(super) fn cached(
+        &self,
+        stores: &[Location],
+        cache: &ReadCache,
+        repair: bool,
+    ) -> anyhow::Result<Box<dyn Store>> {
+        let source = self.stores(stores)?;
+        let Some(location) = cache.location() else { return Ok(source) };
+        let settings = self.context.config.store(location, &self.flags)?;
+        let options = settings.store_options(Durability::None)?;
+        let cached = cache.options(stores, repair)?;
+        Ok(open_cached(source, location, &options, &cached)?)
     }
 
     /// Opens a store for writing.

@@ -10,6 +10,7 @@ use clap::Parser;
 
 use super::access::Access;
 use super::options::{self, ReadStores};
+use super::read_cache::ReadCache;
 use super::seeds::Seeds;
 use super::store_flags::StoreFlags;
 use super::{Context, failure};
@@ -28,6 +29,9 @@ pub(super) struct Args {
 
     #[command(flatten)]
     stores: ReadStores,
+
+    #[command(flatten)]
+    cache: ReadCache,
 
     #[command(flatten)]
     seeds: Seeds,
@@ -62,7 +66,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let access = Access::new(context, &args.reach);
     let index = access.index(&args.index)?;
     context.signals.catch()?;
-    let store = access.stores(&args.stores.store)?;
+    let store = access.cached(&args.stores.store, &args.cache, args.reach.cache_repair())?;
     let options = ExtractOptions {
         in_place: args.in_place,
         regenerate: args.seeds.regenerate_invalid_seeds,

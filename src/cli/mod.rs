@@ -5,13 +5,14 @@
 //! ```text
 //! program        the name we were called by      command_line   words -> flags and arguments
 //! config         the configuration file          access         locations -> opened stores
-//! options, store_flags, seeds, duration          groups of flags
+//! options, store_flags, read_cache, seeds ...    groups of flags
 //! progress       bars and desync's lines         log            what happens, for who wants it
 //! signals        an orderly end                  failure        an error -> a line and an exit code
 //! json           what scripts read
 //! ```
 
 mod access;
+mod cat;
 mod chunk;
 mod command_line;
 mod completion;
@@ -27,6 +28,7 @@ mod manpage;
 mod options;
 mod program;
 mod progress;
+mod read_cache;
 mod seeds;
 mod signals;
 mod store_flags;
@@ -84,6 +86,7 @@ struct Global {
 enum Command {
     Make(make::Args),
     Extract(extract::Args),
+    Cat(cat::Args),
     Chunk(chunk::Args),
     ListChunks(list_chunks::Args),
     VerifyIndex(verify_index::Args),
@@ -124,6 +127,7 @@ fn run(cli: Cli, program: Program, signals: Signals) -> anyhow::Result<()> {
     match command {
         Some(Command::Make(args)) => make::run(&args, &context()?),
         Some(Command::Extract(args)) => extract::run(&args, &context()?),
+        Some(Command::Cat(args)) => cat::run(&args, &context()?),
         Some(Command::Chunk(args)) => chunk::run(&args, &context()?),
         Some(Command::ListChunks(args)) => list_chunks::run(&args, &context()?),
         Some(Command::VerifyIndex(args)) => verify_index::run(&args, &context()?),

@@ -147,9 +147,9 @@ impl Wanted {
 
     fn refuse(&mut self, store: &dyn Store, source: FormatError) {
         self.is_here = false;
-        let at = self.chunk.start;
-        let name = store.name();
-        tracing::warn!(id = %self.chunk.id, at, store = name, error = %source, "chunk is damaged");
-        self.error.get_or_insert(Error::Chunk { store: store.name(), at, source });
+        let (at, copy) = (self.chunk.start, self.copies - 1);
+        let store = store.origin(&self.chunk.id, copy);
+        tracing::warn!(id = %self.chunk.id, at, store, error = %source, "chunk is damaged");
+        self.error.get_or_insert(Error::Chunk { store, at, source });
     }
 }

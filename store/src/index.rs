@@ -1,12 +1,12 @@
 //! Reading and writing indexes, wherever they are. Files appear whole or not at all.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use cairn_formats::Index;
 
-use crate::local::{NewFile, leads_to_descriptor};
+use crate::local::Output;
 use crate::{Error, Location, Result};
 
 /// Reads an index from a file or, for `-`, from standard input.
@@ -43,16 +43,7 @@ pub fn write_index(location: &Location, index: &Index, mode: u32, flush: bool) -
 }
 
 fn write_file(path: &Path, index: &Index, mode: u32, flush: bool) -> io::Result<()> {
-    // A pipe, or what /dev/stdout leads to, cannot be replaced, only written to.
-    let is_special =
-        path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
-    if is_special || leads_to_descriptor(path) {
-        // What a shell opened for us it may have written to before: never over that.
-        return index.write(File::options().append(true).open(path)?);
-    }
-    // As desync: what a link leads to is replaced, not the link.
-    let path = if path.is_symlink() { fs::canonicalize(path)? } else { path.to_owned() };
-    let new = NewFile::create(&path, mode)?;
+    let new = Output::create(path, mode)?;
     let mut output = BufWriter::new(new.file());
     index.write(&mut output)?;
     output.flush()?;

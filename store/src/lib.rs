@@ -37,7 +37,7 @@ pub use index::{read_index, write_index};
 pub use local::{Durability, LocalOptions, LocalStore};
 pub use location::Location;
 pub use memory::MemoryStore;
-pub use open::{open, open_prunable, open_writable};
+pub use open::{CacheOptions, open, open_cached, open_prunable, open_writable};
 pub use options::{FormOptions, StoreOptions};
 pub use remote::{RemoteOptions, Retry, Secret};
 pub use store::{PruneStore, Store, Stored, WriteStore};

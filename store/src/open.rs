@@ -1,7 +1,7 @@
 //! From an address to a store.
 
-use crate::combine::Router;
-use crate::local::{LocalOptions, LocalStore};
+use crate::combine::{Cache, Router};
+use crate::local::{LocalOptions, LocalStore, LruStore};
 use crate::{Error, Location, PruneStore, Result, Store, StoreOptions, WriteStore};
 
 /// Opens one or more stores for reading, each with its options. Several are asked in their order.
@@ -34,6 +34,45 @@ pub fn open_prunable(location: &Location, options: &StoreOptions) -> Result<Box<
     };
     log_opened(location, options, "for pruning");
     Ok(store)
+}
+
+/// How a cache is used.
+#[derive(Clone, Debug)]
+pub struct CacheOptions {
+    /// Whether what is damaged in the cache counts as missing and is replaced.
+    pub repair: bool,
+    /// What it may hold, in bytes. Then what was unused for longest is removed, whoever put it there.
+    pub limit: Option<u64>,
+}
+
+impl Default for CacheOptions {
+    fn default() -> Self {
+        Self { repair: true, limit: None }
+    }
+}
+
+/// Puts a cache in front of a store. A missing directory is created.
+pub fn open_cached(
+    source: Box<dyn Store>,
+    location: &Location,
+    options: &StoreOptions,
+    cached: &CacheOptions,
+) -> Result<Box<dyn Store>> {
+    let cache: Box<dyn WriteStore> = match (location, cached.limit) {
+        (Location::Local(path), limit) => {
+            let store = LocalStore::cache(path, local(options))?;
+            match limit {
+                Some(limit) => Box::new(LruStore::new(store, limit)),
+                None => Box::new(store),
+            }
+        }
+        (_, None) => open_writable(location, options)?,
+        (_, Some(_)) => {
+            let why = "only a cache on this machine can be given a size".to_owned();
+            return Err(Error::Unsupported { place: location.to_string(), why });
+        }
+    };
+    Ok(Box::new(Cache::new(cache, source, cached.repair)))
 }
 
 fn open_one(location: &Location, options: &StoreOptions) -> Result<Box<dyn Store>> {

@@ -38,6 +38,12 @@ pub trait Store: Send + Sync {
         Ok(None)
     }
 
+    /// The store that a copy of a chunk came from, for messages; copy 0 is that of `get`, the others
+    /// are those of `another`.
+    fn origin(&self, _id: &ChunkId, _copy: usize) -> String {
+        self.name()
+    }
+
     /// Whether this store wants to be told of verified chunks, by [`Store::keep`].
     fn keeps(&self) -> bool {
         false
@@ -105,6 +111,10 @@ macro_rules! pass_on {
 
         fn another(&self, id: &ChunkId, tried: usize) -> Result<Option<CodedChunk>> {
             (**self).another(id, tried)
+        }
+
+        fn origin(&self, id: &ChunkId, copy: usize) -> String {
+            (**self).origin(id, copy)
         }
 
         fn keeps(&self) -> bool {

@@ -21,5 +21,5 @@ mod stitch;
 mod table;
 
 pub use cutter::{CutRule, Cutter};
-pub use sizes::{ChunkSizes, LARGEST_CHUNK};
+pub use sizes::{ChunkSizes, LARGEST_CHUNK, parse_size};
 pub use stitch::{Piece, Stitcher};

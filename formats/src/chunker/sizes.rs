@@ -139,7 +139,7 @@ impl FromStr for ChunkSizes {
 }
 
 /// Reads a size in bytes: `65536`, `64K`, `1.5M`, `1M 512K`. Units are powers of 1024 and descend.
-fn parse_size(text: &str) -> Option<u64> {
+pub fn parse_size(text: &str) -> Option<u64> {
     const UNITS: &[u8] = b"BKMGTPE";
     let mut total: u64 = 0;
     let mut last_unit = UNITS.len();

@@ -1,6 +1,6 @@
 //! Several stores, asked in their order.
 
-use cairn_formats::{ChunkId, CodedChunk};
+use cairn_formats::{Chunk, ChunkId, CodedChunk};
 
 use crate::{Result, Store};
 
@@ -65,6 +65,22 @@ impl Store for Router {
             }
             Ok(copy)
         })
+    }
+
+    fn keeps(&self) -> bool {
+        self.stores.iter().any(|store| store.keeps())
+    }
+
+    fn keep(&self, chunk: &Chunk<'_>, coded: &CodedChunk) -> Result<()> {
+        // Each knows what it is waiting for.
+        let mut keeping = self.stores.iter().filter(|store| store.keeps());
+        keeping.try_for_each(|store| store.keep(chunk, coded))
+    }
+
+    fn origin(&self, id: &ChunkId, copy: usize) -> String {
+        let mut stores = self.stores.iter();
+        let first = stores.find(|store| copy == 0 && store.has(id).unwrap_or(false));
+        first.map_or_else(|| self.name(), |store| store.origin(id, copy))
     }
 
     fn name(&self) -> String {

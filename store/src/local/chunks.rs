@@ -11,13 +11,14 @@
 //! form, its own. It reads that form's sister, too: plain chunks beside compressed ones.
 
 use std::collections::hash_map::RandomState;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::hash::BuildHasher;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
 
 use cairn_formats::chunker::LARGEST_CHUNK;
 use cairn_formats::{ChunkId, CodedChunk, Coding, Error as FormatError, Form, WriteCoding};
@@ -32,6 +33,10 @@ pub(super) const TEMPORARY_PREFIX: &str = ".tmp-cacnk.";
 
 /// No stored chunk is longer: compression adds at most a little to what does not compress.
 const LARGEST_FILE: u64 = (LARGEST_CHUNK + LARGEST_CHUNK / 8) as u64;
+
+/// How exactly it is known when a chunk of a cache was used: finer would mean a change of its file on
+/// every use.
+const USED_AGAIN: Duration = Duration::from_secs(60);
 
 /// When written chunks must have reached the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,6 +83,8 @@ pub struct LocalStore {
     /// Whether only chunks in the store's own form count as being here, so that whoever reads only
     /// that form finds all that is put.
     is_written: bool,
+    /// Whether reading a chunk makes its file young, so that what is used least can be told.
+    is_cache: bool,
     /// Held as long as the store is open for writing.
     _lock: Option<Lock>,
     /// Whether the file system tells of failed writes only when a file is flushed.
@@ -100,6 +107,7 @@ impl LocalStore {
             root: root.to_owned(),
             options,
             is_written: false,
+            is_cache: false,
             _lock: None,
             fails_late,
             counter,
@@ -108,15 +116,19 @@ impl LocalStore {
 
     /// Opens a directory, or makes it. Its parent must exist: a missing mount point is not filled.
     pub fn create(root: &Path, options: LocalOptions) -> Result<Self> {
-        match fs::create_dir(root) {
-            Err(e) if e.kind() != ErrorKind::AlreadyExists && !root.is_dir() => {
-                Err(Error::io("create store", root)(e))
-            }
-            _ => {
-                let lock = Some(Lock::among_writers(root)?);
-                Ok(Self { is_written: true, _lock: lock, ..Self::open(root, options)? })
-            }
-        }
+        make_root(root)?;
+        let lock = Some(Lock::among_writers(root)?);
+        Ok(Self { is_written: true, _lock: lock, ..Self::open(root, options)? })
+    }
+
+    /// Opens a directory as a cache, or makes it, like `create`.
+    ///
+    /// Chunks in every coding count as being here, and the time of a chunk's file tells when it was
+    /// used last, to the minute. No lock is held: whoever uses a cache can do without what is removed
+    /// from it.
+    pub fn cache(root: &Path, options: LocalOptions) -> Result<Self> {
+        make_root(root)?;
+        Ok(Self { is_cache: true, ..Self::open(root, options)? })
     }
 
     /// Opens a directory that must exist, and keeps all writers out of it. An error if there is one.
@@ -148,7 +160,8 @@ impl LocalStore {
         (path, compressed): (PathBuf, bool),
     ) -> Result<Option<CodedChunk>> {
         let coding = if compressed { Coding::Zstd } else { Coding::Plain };
-        let Some(bytes) = read_chunk(id, &path, coding)? else { return Ok(None) };
+        let touch = self.is_cache;
+        let Some(bytes) = read_chunk(id, &path, coding, touch)? else { return Ok(None) };
         let chunk = self.options.form.unseal(id, compressed, bytes);
         let chunk = chunk.map_err(Error::invalid(path.display().to_string()))?;
         Ok(Some(if self.options.skip_verify { chunk.trusted() } else { chunk }))
@@ -248,8 +261,19 @@ impl WriteStore for LocalStore {
     }
 }
 
-/// Reads a chunk file; `None` if there is none. Id and coding are for messages.
-fn read_chunk(id: &ChunkId, path: &Path, coding: Coding) -> Result<Option<Vec<u8>>> {
+/// Makes the directory of a store if it is missing.
+fn make_root(root: &Path) -> Result<()> {
+    match fs::create_dir(root) {
+        Err(e) if e.kind() != ErrorKind::AlreadyExists && !root.is_dir() => {
+            Err(Error::io("create store", root)(e))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reads a chunk file; `None` if there is none. Id and coding are for messages. With `touch` it counts
+/// as used now.
+fn read_chunk(id: &ChunkId, path: &Path, coding: Coding, touch: bool) -> Result<Option<Vec<u8>>> {
     // casync's caches mark a missing chunk by a link to /dev/null, and a pipe must not block us.
     let flags = OFlags::NONBLOCK.bits() as i32;
     let mut file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
@@ -266,9 +290,21 @@ fn read_chunk(id: &ChunkId, path: &Path, coding: Coding) -> Result<Option<Vec<u8
         let source = FormatError::BadCoding { id: *id, coding, why };
         return Err(Error::invalid(path.display().to_string())(source));
     }
+    if touch {
+        make_young(&file, &metadata);
+    }
     let mut bytes = vec![0; metadata.len() as usize];
     file.read_exact(&mut bytes).map_err(Error::io("read chunk", path))?;
     Ok(Some(bytes))
+}
+
+/// Gives a file that was unused for a while the time of now. A file of somebody else refuses.
+fn make_young(file: &File, metadata: &Metadata) {
+    let now = SystemTime::now();
+    let age = metadata.modified().map(|used| now.duration_since(used).unwrap_or_default());
+    if age.is_ok_and(|age| age >= USED_AGAIN) {
+        let _ = file.set_modified(now);
+    }
 }
 
 /// Whether the error says that nothing is there. A store directory may hold a file by a chunk

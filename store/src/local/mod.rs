@@ -4,16 +4,22 @@
 //! chunks     the store: <dir>/<4 hex>/<64 hex>[.cacnk]
 //! listing    all that is in it
 //! lock       writers among each other, a prune alone
+//! lru        a cache that stays below a size
 //! late       file systems on which errors come late
 //! new_file   a file that appears whole or not at all
+//! output     that, or a pipe or device that is there
 //! ```
 
 mod chunks;
 mod late;
 mod listing;
 mod lock;
+mod lru;
 mod new_file;
+mod output;
 
 pub use chunks::{Durability, LocalOptions, LocalStore};
 pub use late::fails_late;
+pub use lru::LruStore;
 pub use new_file::{NewFile, leads_to_descriptor};
+pub use output::Output;

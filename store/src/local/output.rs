@@ -1,0 +1,68 @@
+//! An output that a user names, which may be more than a file.
+//!
+//! ```text
+//! file, or nothing yet            appears whole or not at all
+//! pipe, device, /dev/stdout       cannot be replaced, only written to
+//! ```
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use super::new_file::{NewFile, leads_to_descriptor};
+
+/// An output that is written from its beginning to its end.
+#[derive(Debug)]
+pub enum Output {
+    /// A file that takes its place when all is written.
+    New(NewFile),
+    /// A pipe, a device or an open file: what is written is written.
+    Stream(File),
+}
+
+impl Output {
+    /// Opens the output at `path`. A new file gets `mode` less the umask. What a link leads to is
+    /// replaced, not the link.
+    ///
+    /// Waits, as everybody does, if it is a pipe that nobody reads.
+    pub fn create(path: &Path, mode: u32) -> io::Result<Self> {
+        let existing = path.metadata().ok().map(|metadata| metadata.file_type());
+        if existing.is_some_and(|kind| kind.is_block_device()) {
+            return Ok(Output::Stream(File::options().write(true).open(path)?));
+        }
+        let is_special = existing.is_some_and(|kind| !kind.is_file() && !kind.is_dir());
+        if is_special || leads_to_descriptor(path) {
+            // What a shell opened for us it may have written to before: never over that.
+            return Ok(Output::Stream(File::options().append(true).open(path)?));
+        }
+        let path = if path.is_symlink() { fs::canonicalize(path)? } else { path.to_owned() };
+        Ok(Output::New(NewFile::create(&path, mode)?))
+    }
+
+    /// Where the bytes go.
+    pub fn file(&self) -> &File {
+        match self {
+            Output::New(new) => new.file(),
+            Output::Stream(file) => file,
+        }
+    }
+
+    /// Whether nobody sees it before it is committed.
+    pub fn is_new(&self) -> bool {
+        matches!(self, Output::New(_))
+    }
+
+    /// Puts a new file in its place. With `flush` its bytes and its name have reached the disk
+    /// before this returns.
+    pub fn commit(self, flush: bool) -> io::Result<()> {
+        match self {
+            Output::New(new) => new.commit(flush),
+            // What a device refuses to keep, it says only when it is flushed. Pipes cannot be.
+            Output::Stream(file) if file.metadata()?.file_type().is_block_device() => {
+                file.sync_all()
+            }
+            Output::Stream(_) => Ok(()),
+        }
+    }
+}
