@@ -62,16 +62,16 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let index = access.index(&args.index)?;
     let range = args.range(&index)?;
     let store = access.cached(&args.stores.store, &args.cache, args.reach.cache_repair())?;
-    let (output, name) = args.open_output()?;
+    let is_stream = args.is_stdout() || Output::is_stream(&args.output);
     // A stream has nothing that must be cleaned up, and a write to it may take for ever: there, the
     // system ends us.
-    if output.is_new() {
+    if !is_stream {
         context.signals.catch()?;
-    } else {
-        widen_pipe(output.file());
     }
+    let (output, name) = args.open_output()?;
+    widen_pipe(output.file());
     let progress = context.progress.without_lines();
-    let is_seen = !output.is_new() && output.file().is_terminal();
+    let is_seen = is_stream && output.file().is_terminal();
     let monitor: &dyn Monitor = if is_seen { &Silent } else { &progress };
     let options = CatOptions { range: range.clone(), workers: args.reach.concurrency.processors() };
     cat(&index, store.as_ref(), &mut output.file(), name, &options, monitor)?;

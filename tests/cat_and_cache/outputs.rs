@@ -109,6 +109,28 @@ fn an_interrupt_ends_it_at_once_though_nobody_reads() {
 }
 
 #[test]
+fn an_interrupt_leaves_the_file_that_was_there() {
+    let sandbox = Sandbox::new();
+    // Long to write, though not to make.
+    sandbox.sparse("blob", 2 << 30, &[]);
+    sandbox.cairn("make blob.caibx blob -s store").succeeds_silently();
+    sandbox.write("out", b"what was there before");
+    let mut command = sandbox.command("cat blob.caibx out -s store");
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(150));
+    Command::new("kill").arg("-INT").arg(child.id().to_string()).status().unwrap();
+    let ended = child.wait_with_output().unwrap();
+    // Before the handlers stand, the system ends the program in its own way.
+    if ended.status.signal() != Some(SIGINT) {
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!((ended.status.code(), &said[..]), (Some(130), "error: interrupted\n"));
+    }
+    assert_eq!(sandbox.read("out"), b"what was there before");
+    let names = sandbox.files(".");
+    assert!(!names.iter().any(|name| name.contains("tmp")), "{names:?}");
+}
+
+#[test]
 fn a_device_is_written_from_its_beginning() {
     if !is_root("a_device_is_written_from_its_beginning") {
         return;

@@ -267,7 +267,7 @@ mod tests {
         let (cache, source) = stores(WriteCoding::Zstd);
         cache.put(&damaged(&chunk(3))).unwrap();
         cache
-            .put(&CodedChunk::new(chunk(4).id(), WriteCoding::Plain, chunk(5).data().to_vec()))
+            .put(&CodedChunk::new(chunk(4).id(), Coding::Plain, chunk(5).data().to_vec()))
             .unwrap();
         let both = Cache::new(&cache, &source, true);
         fetch(&both, 0..10).unwrap();
@@ -360,7 +360,7 @@ mod tests {
             ChunkId::from_bytes(bytes)
         };
         for n in 0..2 * MOST_NOTED as u32 {
-            let _ = both.note(Ok(Some(CodedChunk::new(id(n), WriteCoding::Plain, Vec::new()))));
+            let _ = both.note(Ok(Some(CodedChunk::new(id(n), Coding::Plain, Vec::new()))));
         }
         assert!(lock(&both.noted).len() <= MOST_NOTED);
     }

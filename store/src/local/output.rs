@@ -5,7 +5,7 @@
 //! pipe, device, /dev/stdout       cannot be replaced, only written to
 //! ```
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
@@ -27,17 +27,21 @@ impl Output {
     ///
     /// Waits, as everybody does, if it is a pipe that nobody reads.
     pub fn create(path: &Path, mode: u32) -> io::Result<Self> {
-        let existing = path.metadata().ok().map(|metadata| metadata.file_type());
-        if existing.is_some_and(|kind| kind.is_block_device()) {
-            return Ok(Output::Stream(File::options().write(true).open(path)?));
-        }
-        let is_special = existing.is_some_and(|kind| !kind.is_file() && !kind.is_dir());
-        if is_special || leads_to_descriptor(path) {
-            // What a shell opened for us it may have written to before: never over that.
-            return Ok(Output::Stream(File::options().append(true).open(path)?));
+        if Self::is_stream(path) {
+            let is_device = path.metadata()?.file_type().is_block_device();
+            // What a shell opened for us it may have written to before: never over that. A device
+            // has no room behind its end.
+            let file = File::options().write(true).append(!is_device).open(path);
+            return Ok(Output::Stream(file?));
         }
         let path = if path.is_symlink() { fs::canonicalize(path)? } else { path.to_owned() };
         Ok(Output::New(NewFile::create(&path, mode)?))
+    }
+
+    /// Whether `create` would open a stream.
+    pub fn is_stream(path: &Path) -> bool {
+        let is_special = |metadata: Metadata| !metadata.is_file() && !metadata.is_dir();
+        path.metadata().is_ok_and(is_special) || leads_to_descriptor(path)
     }
 
     /// Where the bytes go.
@@ -46,11 +50,6 @@ impl Output {
             Output::New(new) => new.file(),
             Output::Stream(file) => file,
         }
-    }
-
-    /// Whether nobody sees it before it is committed.
-    pub fn is_new(&self) -> bool {
-        matches!(self, Output::New(_))
     }
 
     /// Puts a new file in its place. With `flush` its bytes and its name have reached the disk
