@@ -33,5 +33,5 @@ pub use index::{read_index, write_index};
 pub use local::{Durability, LocalOptions, LocalStore};
 pub use location::Location;
 pub use memory::MemoryStore;
-pub use open::{StoreOptions, open, open_prunable, open_writable};
-pub use store::{PruneStore, Store, Stored, WriteStore};
+pub use open::{StoreOptions, open, open_local, open_prunable, open_writable};
+pub use store::{Facts, PruneStore, Store, Stored, WriteStore};

@@ -39,6 +39,17 @@ pub fn open_prunable(location: &Location, options: &StoreOptions) -> Result<Box<
     }
 }
 
+/// Opens a store on this machine to look at its files. Whoever removes any needs [`open_prunable`].
+pub fn open_local(location: &Location, options: &StoreOptions) -> Result<LocalStore> {
+    match location {
+        Location::Local(path) => LocalStore::open(path, options.local.clone()),
+        Location::Remote { .. } | Location::Stdio => {
+            let why = "not a store on this machine".to_owned();
+            Err(Error::Unsupported { place: location.to_string(), why })
+        }
+    }
+}
+
 fn open_one(location: &Location, options: &StoreOptions) -> Result<Box<dyn Store>> {
     match location {
         Location::Local(path) => Ok(Box::new(LocalStore::open(path, options.local.clone())?)),
