@@ -4,11 +4,18 @@
 //! million chunks costs a fifth of its own size, and both are keyed at random: whoever makes an input
 //! or an index must not choose collisions.
 
+use std::convert::Infallible;
 use std::hash::BuildHasher;
+use std::sync::Mutex;
 
 use cairn_formats::{ChunkId, Index};
 use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
+
+use crate::flow::{each, lock};
+
+/// From so many ids on another worker is worth its start.
+const WORTH_A_WORKER: usize = 1 << 17;
 
 /// A set of ids that keeps their order.
 #[derive(Debug, Default)]
@@ -105,6 +112,55 @@ impl<'a> Firsts<'a> {
     pub fn positions(&self) -> impl Iterator<Item = usize> + '_ {
         self.positions.iter().map(|&position| position as usize)
     }
+}
+
+/// The first positions of all distinct chunks of an index, in runs of rising ones.
+///
+/// Each worker looks at all ids and keeps a table of its share of them: what takes the time is not to
+/// read the list but to hit a large table at random.
+pub fn distinct(index: &Index, workers: usize) -> Vec<u32> {
+    let hasher = DefaultHashBuilder::default();
+    let parts = workers.clamp(1, index.len() / WORTH_A_WORKER + 1);
+    let found: Vec<Mutex<Vec<u32>>> = (0..parts).map(|_| Mutex::default()).collect();
+    let find = |(): &mut (), part: usize| {
+        *lock(&found[part]) = distinct_in_part(index, &hasher, part, parts);
+        Ok::<(), Infallible>(())
+    };
+    let Ok(()) = each(parts, 0..parts, || (), find);
+    let mut found = found.into_iter().map(|part| part.into_inner().unwrap_or_default());
+    let mut all = found.next().unwrap_or_default();
+    found.for_each(|part| all.extend(part));
+    all
+}
+
+/// Of those ids whose hash falls to one of the parts.
+fn distinct_in_part(
+    index: &Index,
+    hasher: &DefaultHashBuilder,
+    part: usize,
+    parts: usize,
+) -> Vec<u32> {
+    let hash = |position: u32| hasher.hash_one(index.chunk(position as usize).id.as_bytes());
+    let mut table: HashTable<u32> = HashTable::with_capacity(index.len() / parts);
+    let mut first = Vec::with_capacity(index.len() / parts);
+    for position in 0..number(index.len()) {
+        let own = hash(position);
+        // By bits of which the table makes no use.
+        if (own >> 32) as u32 as usize % parts != part {
+            continue;
+        }
+        let key = |position: u32| {
+            let chunk = index.chunk(position as usize);
+            (chunk.id, chunk.len)
+        };
+        let wanted = key(position);
+        let entry = table.entry(own, |&known| key(known) == wanted, |&known| hash(known));
+        if let Entry::Vacant(vacant) = entry {
+            vacant.insert(position);
+            first.push(position);
+        }
+    }
+    first
 }
 
 fn number(position: usize) -> u32 {

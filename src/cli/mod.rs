@@ -2,17 +2,24 @@
 //!
 //! One file a command; its `Args` struct is the command's help. What all share stands beside them:
 //! `options` (groups of flags), `progress` (bars and desync's progress lines), `signals`, `failure`
-//! (an error as a line of text and an exit code), `json` (what scripts read).
+//! (an error as a line of text and an exit code), `json` (what scripts read), `age` (`7d`).
 
+mod age;
+mod cache;
+mod chop;
 mod chunk;
 mod extract;
 mod failure;
+mod info;
+mod inspect_chunks;
 mod json;
 mod list_chunks;
 mod make;
 mod options;
 mod progress;
+mod prune;
 mod signals;
+mod verify;
 mod verify_index;
 
 use std::process::ExitCode;
@@ -41,7 +48,13 @@ enum Command {
     Extract(extract::Args),
     Chunk(chunk::Args),
     ListChunks(list_chunks::Args),
+    Info(info::Args),
+    InspectChunks(inspect_chunks::Args),
     VerifyIndex(verify_index::Args),
+    Chop(chop::Args),
+    Cache(cache::Args),
+    Verify(verify::Args),
+    Prune(prune::Args),
 }
 
 /// What every command is run with.
@@ -65,7 +78,13 @@ pub(crate) fn main() -> ExitCode {
         Command::Extract(args) => extract::run(&args, &context),
         Command::Chunk(args) => chunk::run(&args, &context),
         Command::ListChunks(args) => list_chunks::run(&args, &context),
+        Command::Info(args) => info::run(&args, &context),
+        Command::InspectChunks(args) => inspect_chunks::run(&args, &context),
         Command::VerifyIndex(args) => verify_index::run(&args, &context),
+        Command::Chop(args) => chop::run(&args, &context),
+        Command::Cache(args) => cache::run(&args, &context),
+        Command::Verify(args) => verify::run(&args, &context),
+        Command::Prune(args) => prune::run(&args, &context),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

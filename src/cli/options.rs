@@ -3,8 +3,11 @@
 use std::fs::Metadata;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::thread;
 
+use cairn::ids::IdSet;
+use cairn::upkeep::{add_index, id_list};
 use cairn_formats::{Coding, Digest, Index};
 use cairn_store::{Durability, LocalOptions, Location, StoreOptions, read_index};
 use clap::Args;
@@ -32,6 +35,31 @@ pub(super) struct ReadStores {
     /// Store to read chunks from; several are asked in their order
     #[arg(short, long = "store", value_name = "STORE", required = true, value_delimiter = ',')]
     pub(super) store: Vec<Location>,
+}
+
+/// Chunks to leave out.
+#[derive(Debug, Args)]
+pub(super) struct Ignored {
+    /// Index whose chunks are left out
+    #[arg(long, value_name = "INDEX", value_delimiter = ',')]
+    ignore: Vec<Location>,
+
+    /// File with ids of chunks to leave out, one a line
+    #[arg(long, value_name = "FILE", value_delimiter = ',')]
+    ignore_chunks: Vec<PathBuf>,
+}
+
+impl Ignored {
+    pub(super) fn ids(&self, digest: Digest) -> anyhow::Result<IdSet> {
+        let mut ids = IdSet::default();
+        for location in &self.ignore {
+            add_index(&mut ids, &index(location, digest)?);
+        }
+        for file in &self.ignore_chunks {
+            id_list::read(file, &mut ids)?;
+        }
+        Ok(ids)
+    }
 }
 
 /// How chunks are written.
@@ -72,4 +100,9 @@ pub(super) fn index(location: &Location, digest: Digest) -> anyhow::Result<Index
         anyhow::bail!("{location}: the index uses {uses}; say so with --digest {uses}");
     }
     Ok(index)
+}
+
+/// Reads several of them.
+pub(super) fn indexes(locations: &[Location], digest: Digest) -> anyhow::Result<Vec<Index>> {
+    locations.iter().map(|location| index(location, digest)).collect()
 }

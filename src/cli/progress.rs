@@ -7,6 +7,7 @@
 //! ```
 
 use std::env;
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -89,6 +90,16 @@ impl Progress {
         let rate = HumanBytes((bytes as f64 / took.as_secs_f64().max(0.001)) as u64);
         let (bytes, took) = (HumanBytes(bytes), HumanDuration(took));
         let _ = writeln!(io::stderr(), "{line}; {bytes} in {took:#}, {rate}/s");
+    }
+
+    /// Prints a line about something that was found, without disturbing the bar.
+    pub(super) fn note(&self, line: &impl Display) {
+        let line = super::failure::printable(&line.to_string());
+        let print = || _ = writeln!(io::stderr(), "{line}");
+        self.with_phase(|phase| match phase {
+            Some(Phase::Bar(bar)) => bar.suspend(print),
+            Some(Phase::Lines(_)) | None => print(),
+        });
     }
 
     fn with_phase(&self, change: impl FnOnce(&mut Option<Phase>)) {

@@ -169,6 +169,23 @@ impl Sandbox {
         run(command, None)
     }
 
+    /// Runs the real desync. `None`, said aloud, where it is not installed: it cannot be had everywhere.
+    #[allow(clippy::print_stderr, reason = "a test that was left out must be seen")]
+    pub fn desync(&self, test: &str, words: &str) -> Option<Outcome> {
+        if Command::new("desync").arg("--help").output().is_err() {
+            eprintln!("NOT RUN: {test} needs desync");
+            return None;
+        }
+        let mut command = Command::new("desync");
+        command
+            .args(words.split_whitespace())
+            .current_dir(self.directory.path())
+            .env("HOME", self.directory.path())
+            .env_remove("DESYNC_ENABLE_PARSABLE_PROGRESS")
+            .env_remove("DESYNC_PROGRESSBAR_ENABLED");
+        Some(run(command, None))
+    }
+
     /// Runs a command that must fail, and checks that it says so properly and changes nothing:
     /// no file is touched, made or left behind.
     #[track_caller]
