@@ -5,23 +5,25 @@
 //! ```
 //! No index tells how long the chunks are, so a worker's buffer grows with what it finds.
 
-use std::fmt;
 use std::ops::Range;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::{fmt, mem};
 
 use cairn_formats::chunker::LARGEST_CHUNK;
 use cairn_formats::coding::Decoder;
 use cairn_formats::{Chunk, ChunkId, Digest, Error as FormatError};
 use cairn_store::{Error as StoreError, PruneStore, Stored};
 
-use crate::flow::each;
+use crate::flow::{Stop, crew, lock};
 use crate::{Monitor, Result, Unit};
 
 /// Plain bytes hashed at once by one worker: several chunks for each lane of the hash kernel.
 const BATCH: usize = 2 << 20;
 
 /// Ids a worker takes at once. They lie in the same directories or in neighbouring ones.
-const IDS_AT_ONCE: usize = 64;
+const IDS_AT_ONCE: usize = 32;
 
 /// How a store is verified.
 #[derive(Clone, Copy, Debug)]
@@ -90,36 +92,25 @@ pub fn verify(
     monitor: &dyn Monitor,
     found: &(dyn Fn(&BadChunk) + Sync),
 ) -> Result<VerifyStats> {
-    let ids = chunks_of(store, monitor)?;
-    let job = Job { store, options, monitor, found, counts: Counts::default() };
-    monitor.start("Verifying", Unit::Chunks, Some(ids.len() as u64));
-    let outcome = each(options.workers, ids.chunks(IDS_AT_ONCE), Reader::default, |reader, ids| {
-        let mut rest = ids;
-        while !rest.is_empty() {
-            let taken = job.batch(reader, rest)?;
-            monitor.advance(taken as u64);
-            rest = &rest[taken..];
+    let (sender, receiver) = mpsc::channel();
+    let (sender, receiver) = (Mutex::new(Some(sender)), Mutex::new(receiver));
+    let stop = Stop::default();
+    let job = Job { store, options, monitor, found, stop: &stop, counts: Counts::default() };
+    monitor.start("Verifying", Unit::Chunks, None);
+    let outcome = crew(options.workers, &stop, || {
+        // One of them lists before it joins the others: they need not wait for the end of the list.
+        let sender = lock(&sender).take();
+        sender.map_or(Ok(()), |sender| job.list(&sender))?;
+        let mut reader = Reader::default();
+        while !stop.is_stopped() {
+            let received = lock(&receiver).recv();
+            let Ok(ids) = received else { break };
+            job.verify(&mut reader, &ids)?;
         }
         Ok(())
     });
     monitor.finish();
     outcome.map(|()| job.counts.stats())
-}
-
-fn chunks_of(store: &dyn PruneStore, monitor: &dyn Monitor) -> Result<Vec<ChunkId>> {
-    let mut ids = Vec::new();
-    let mut interrupted = Ok(());
-    let listed = store.list(&mut |found| {
-        if let Stored::Chunk(id) = found {
-            ids.push(id);
-        }
-        interrupted = monitor.check();
-        // Any error ends the listing; which one it was is told by `interrupted`.
-        if interrupted.is_ok() { Ok(()) } else { Err(ended()) }
-    });
-    interrupted?;
-    listed?;
-    Ok(ids)
 }
 
 /// Ends a listing.
@@ -133,6 +124,7 @@ struct Job<'a> {
     options: &'a VerifyOptions,
     monitor: &'a dyn Monitor,
     found: &'a (dyn Fn(&BadChunk) + Sync),
+    stop: &'a Stop,
     counts: Counts,
 }
 
@@ -144,6 +136,47 @@ struct Reader {
 }
 
 impl Job<'_> {
+    /// Sends the ids of all chunks in the store.
+    fn list(&self, sender: &Sender<Vec<ChunkId>>) -> Result<()> {
+        let mut ids = Vec::with_capacity(IDS_AT_ONCE);
+        let mut total = 0;
+        let mut send = |ids: &mut Vec<ChunkId>| {
+            total += ids.len() as u64;
+            // That nobody receives any more means that all have failed.
+            let _ = sender.send(mem::replace(ids, Vec::with_capacity(IDS_AT_ONCE)));
+        };
+        let mut interrupted = Ok(());
+        let listed = self.store.list(&mut |found| {
+            interrupted = self.monitor.check();
+            // Any error ends the listing; whether it was this one is told by `interrupted`.
+            if interrupted.is_err() || self.stop.is_stopped() {
+                return Err(ended());
+            }
+            if let Stored::Chunk(id) = found {
+                ids.push(id);
+            }
+            if ids.len() == IDS_AT_ONCE {
+                send(&mut ids);
+            }
+            Ok(())
+        });
+        interrupted?;
+        listed?;
+        send(&mut ids);
+        self.monitor.expect(total);
+        Ok(())
+    }
+
+    fn verify(&self, reader: &mut Reader, ids: &[ChunkId]) -> Result<()> {
+        let mut rest = ids;
+        while !rest.is_empty() && !self.stop.is_stopped() {
+            let taken = self.batch(reader, rest)?;
+            self.monitor.advance(taken as u64);
+            rest = &rest[taken..];
+        }
+        Ok(())
+    }
+
     /// Verifies the first of these chunks, a batch full of them, and returns how many.
     fn batch(&self, reader: &mut Reader, ids: &[ChunkId]) -> Result<usize> {
         let mut decoded: Vec<(ChunkId, Range<usize>)> = Vec::new();
