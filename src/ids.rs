@@ -202,4 +202,20 @@ mod tests {
         assert_eq!(firsts.of(3000), 3000);
         assert_eq!(Firsts::new(&index).of(2500), 2500);
     }
+
+    #[test]
+    fn distinct_chunks_are_found_by_any_number_of_workers() {
+        let mut index = Index::of_blob(Digest::default(), ChunkSizes::default());
+        let distinct_ids = 2 * WORTH_A_WORKER as u32;
+        for n in 0..distinct_ids + 50_000 {
+            index.push(id(n % distinct_ids), 10);
+        }
+        for workers in [1, 2, 5] {
+            let mut found = distinct(&index, workers);
+            found.sort_unstable();
+            assert!(found.into_iter().eq(0..distinct_ids), "{workers} workers");
+        }
+        let empty = Index::of_blob(Digest::default(), ChunkSizes::default());
+        assert!(distinct(&empty, 2).is_empty());
+    }
 }

@@ -9,6 +9,7 @@ mod cache;
 mod chop;
 mod info;
 mod inspect_chunks;
+mod interrupts;
 mod prune;
 mod stores;
 mod verify;

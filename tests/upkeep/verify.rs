@@ -1,7 +1,4 @@
 use std::fs;
-use std::time::{Duration, SystemTime};
-
-use rustix::process::Signal;
 
 use super::common::{Sandbox, joined, random, text};
 use super::stores::place;
@@ -182,40 +179,6 @@ fn places_that_are_no_store_are_refused() {
     sandbox.cairn("verify -s a -n 0").misused(&["0"]);
     fs::create_dir(sandbox.path("empty")).unwrap();
     sandbox.cairn("verify -s empty").succeeds_silently();
-}
-
-#[test]
-fn an_interrupted_verify_says_so() {
-    let sandbox = Sandbox::with_blob(&random(1, 24_000_000));
-    sandbox.cairn("make blob.caibx blob -s store -m 1:2:4").succeeds();
-    let before = sandbox.snapshot();
-    let began = SystemTime::now();
-    sandbox.cairn("verify -s store -r").succeeds_silently();
-    let whole = began.elapsed().unwrap();
-    let mut interrupted = 0;
-    for moment in 1..8 {
-        let (code, said) = end(&sandbox, "verify -s store -r", whole * moment / 8);
-        if code == Some(130) {
-            assert_eq!(said, "error: interrupted\n");
-            interrupted += 1;
-        } else {
-            // Before it catches signals, the system ends it.
-            assert!(matches!(code, None | Some(0)), "{code:?} {said}");
-        }
-    }
-    assert!(interrupted > 0);
-    sandbox.is_as(&before, "an interrupted verify");
-}
-
-/// Runs a command, interrupts it after a while, and returns its exit code and what it said.
-fn end(sandbox: &Sandbox, words: &str, after: Duration) -> (Option<i32>, String) {
-    let mut command = sandbox.command(words);
-    let child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
-    std::thread::sleep(after);
-    // It may have ended by itself already; it has not been waited for, so its number is its own.
-    let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::INT);
-    let output = child.wait_with_output().unwrap();
-    (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
 #[test]
