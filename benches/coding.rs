@@ -3,7 +3,7 @@
 mod common;
 
 use cairn_formats::coding::{Decoder, Encoder};
-use cairn_formats::{Chunk, CodedChunk, Coding, Digest};
+use cairn_formats::{Chunk, CodedChunk, Digest, WriteCoding};
 use divan::Bencher;
 use divan::counter::BytesCount;
 
@@ -24,7 +24,10 @@ fn encode_at_level(bencher: Bencher<'_, '_>, level: i32) {
     let chunks = chunks();
     let mut encoder = Encoder::new(level);
     bencher.counter(BytesCount::new(CHUNK * CHUNKS)).bench_local(|| {
-        chunks.iter().map(|chunk| encoder.encode(chunk, Coding::Zstd).bytes().len()).sum::<usize>()
+        chunks
+            .iter()
+            .map(|chunk| encoder.encode(chunk, WriteCoding::Zstd).bytes().len())
+            .sum::<usize>()
     });
 }
 
@@ -32,7 +35,7 @@ fn encode_at_level(bencher: Bencher<'_, '_>, level: i32) {
 fn decode(bencher: Bencher<'_, '_>) {
     let mut encoder = Encoder::new(3);
     let coded: Vec<CodedChunk> =
-        chunks().iter().map(|chunk| encoder.encode(chunk, Coding::Zstd)).collect();
+        chunks().iter().map(|chunk| encoder.encode(chunk, WriteCoding::Zstd)).collect();
     let mut decoder = Decoder::new();
     let mut plain = vec![0; CHUNK];
     bencher.counter(BytesCount::new(CHUNK * CHUNKS)).bench_local(|| {

@@ -13,7 +13,7 @@ use cairn::Silent;
 use cairn::check::verify_index;
 use cairn::extract::{ExtractOptions, extract};
 use cairn::make::{Input, MakeOptions, make};
-use cairn_formats::{Coding, Index};
+use cairn_formats::{Index, WriteCoding};
 use cairn_store::MemoryStore;
 use divan::Bencher;
 use divan::counter::BytesCount;
@@ -32,7 +32,7 @@ struct Made {
 }
 
 impl Made {
-    fn new(coding: Coding) -> Self {
+    fn new(coding: WriteCoding) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let blob = directory.path().join("blob");
         std::fs::write(&blob, common::text(LEN)).expect("it is written");
@@ -49,29 +49,30 @@ impl Made {
     }
 }
 
-#[divan::bench(args = [Coding::Plain, Coding::Zstd], sample_count = 10)]
-fn new_file(bencher: Bencher<'_, '_>, coding: Coding) {
+#[divan::bench(args = [WriteCoding::Plain, WriteCoding::Zstd], sample_count = 10)]
+fn new_file(bencher: Bencher<'_, '_>, coding: WriteCoding) {
     let made = Made::new(coding);
     let options = ExtractOptions { workers: made.workers, ..ExtractOptions::default() };
     bencher.counter(BytesCount::new(LEN)).bench_local(|| {
-        extract(&made.index, &made.store, &made.path("output"), &options, &Silent)
+        extract(&made.index, Vec::new(), &made.store, &made.path("output"), &options, &Silent)
             .expect("it is extracted")
     });
 }
 
 #[divan::bench(sample_count = 10)]
 fn all_in_place(bencher: Bencher<'_, '_>) {
-    let made = Made::new(Coding::Zstd);
-    let options = ExtractOptions { workers: made.workers, in_place: true, flush: false };
+    let made = Made::new(WriteCoding::Zstd);
+    let options =
+        ExtractOptions { workers: made.workers, in_place: true, ..ExtractOptions::default() };
     bencher.counter(BytesCount::new(LEN)).bench_local(|| {
-        extract(&made.index, &made.store, &made.path("blob"), &options, &Silent)
+        extract(&made.index, Vec::new(), &made.store, &made.path("blob"), &options, &Silent)
             .expect("it is extracted")
     });
 }
 
 #[divan::bench(sample_count = 10)]
 fn verify(bencher: Bencher<'_, '_>) {
-    let made = Made::new(Coding::Zstd);
+    let made = Made::new(WriteCoding::Zstd);
     bencher.counter(BytesCount::new(LEN)).bench_local(|| {
         verify_index(&made.index, &made.path("blob"), made.workers, &Silent).expect("it matches");
     });

@@ -10,7 +10,7 @@ use std::thread;
 
 use cairn::make::{Input, MakeOptions, make};
 use cairn::{Result, Silent};
-use cairn_formats::Coding;
+use cairn_formats::WriteCoding;
 use cairn_store::{MemoryStore, WriteStore};
 use divan::Bencher;
 use divan::counter::BytesCount;
@@ -43,10 +43,10 @@ fn index_alone(bencher: Bencher<'_, '_>) {
 
 #[divan::bench(sample_count = 10)]
 fn empty_plain_store(bencher: Bencher<'_, '_>) {
-    run(bencher, || Some(MemoryStore::new(Coding::Plain)));
+    run(bencher, || Some(MemoryStore::new(WriteCoding::Plain)));
 }
 
 #[divan::bench(sample_count = 5)]
 fn empty_zstd_store(bencher: Bencher<'_, '_>) {
-    run(bencher, || Some(MemoryStore::new(Coding::Zstd)));
+    run(bencher, || Some(MemoryStore::new(WriteCoding::Zstd)));
 }

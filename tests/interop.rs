@@ -213,6 +213,48 @@ fn casync_extracts_an_archive_that_we_chunked() {
     assert!(sandbox.read("back/file") == sandbox.read("tree/file"));
 }
 
+/// The variable by which casync is told what compressed chunks end in, with what it has in old
+/// stores.
+const OLD: (&str, &str) = ("CASYNC_COMPRESSED_CHUNK_SUFFIX", ".xz");
+
+#[test]
+fn stores_with_another_suffix_are_read_and_written_as_by_casync() {
+    let sandbox = Sandbox::with_blob(&joined(&[&text(1_000_000), &random(40, 500_000)]));
+    let (name, value) = OLD;
+    for compression in ["xz", "zstd"] {
+        let words = format!("make --compression={compression} --store=theirs theirs.caibx blob");
+        sandbox.casync_with_env(&words, name, value).succeeds();
+        let words = "extract theirs.caibx out -s theirs";
+        sandbox.cairn_with_env(words, name, value).succeeds_silently();
+        assert!(sandbox.read("out") == sandbox.read("blob"), "{compression}");
+        sandbox.cairn("extract theirs.caibx out -s theirs").fails(&["is missing"]);
+        fs::remove_dir_all(sandbox.path("theirs")).unwrap();
+    }
+    let words = "make ours.caibx blob -s ours";
+    sandbox.cairn_with_env(words, name, value).succeeds_silently();
+    assert!(sandbox.files("ours").iter().all(|name| name.ends_with(value)));
+    fs::remove_file(sandbox.path("out")).unwrap();
+    let words = "extract --store=ours ours.caibx out";
+    sandbox.casync_with_env(words, name, value).succeeds();
+    assert!(sandbox.read("out") == sandbox.read("blob"));
+}
+
+#[test]
+fn chunks_with_another_suffix_are_not_stored_again() {
+    let sandbox = Sandbox::with_blob(&random(41, 2_000_000));
+    let (name, value) = OLD;
+    let words = "make --compression=xz --store=store blob.caibx blob";
+    sandbox.casync_with_env(words, name, value).succeeds();
+    let before = sandbox.snapshot();
+    let words = "make blob.caibx blob -s store";
+    sandbox.cairn_with_env(words, name, value).succeeds_silently();
+    sandbox.is_as(&before, words);
+    // Plain chunks have no suffix with or without the variable.
+    let words = "make blob.caibx blob -s plain --uncompressed";
+    sandbox.cairn_with_env(words, name, value).succeeds_silently();
+    we_read(&sandbox, "blob.caibx", "plain");
+}
+
 /// desync reads only the form that a store is configured for, so the other form is not enough.
 #[test]
 fn both_forms_of_a_chunk_lie_side_by_side() {

@@ -12,7 +12,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use cairn_formats::coding::Decoder;
-use cairn_formats::{CodedChunk, Digest, names};
+use cairn_formats::{CodedChunk, Digest, Form};
 
 /// How many moments are tried.
 const MOMENTS: u32 = 16;
@@ -90,7 +90,7 @@ fn temporaries_in_store(store: &Path) -> usize {
     for directory in fs::read_dir(store).into_iter().flatten() {
         for file in fs::read_dir(directory.unwrap().path()).unwrap() {
             let file = file.unwrap();
-            let Some((id, _)) = names::parse(file.file_name().to_str().unwrap()) else {
+            let Some((id, _)) = Form::default().parse(file.file_name().to_str().unwrap()) else {
                 temporaries += 1;
                 continue;
             };

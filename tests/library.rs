@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cairn::extract::{ExtractOptions, ExtractStats, extract};
+use cairn::extract::{ExtractOptions, ExtractStats, Seed, extract};
 use cairn::ids::IdSet;
 use cairn::make::{Input, MakeOptions, MakeStats, make};
 use cairn::upkeep::chop::chop;
@@ -40,7 +40,7 @@ impl Sandbox {
 
     fn extract(&self, index: &Index, store: &dyn Store, in_place: bool) -> Result<ExtractStats> {
         let options = ExtractOptions { in_place, workers: 3, ..ExtractOptions::default() };
-        extract(index, store, &self.path("output"), &options, &Silent)
+        extract(index, Vec::new(), store, &self.path("output"), &options, &Silent)
     }
 
     fn output(&self) -> Vec<u8> {
@@ -219,6 +219,7 @@ fn an_interrupted_job_ends_as_such() {
         assert!(matches!(made, Err(Error::Interrupted)));
         let extracted = extract(
             &index,
+            Vec::new(),
             &store,
             &sandbox.path("output"),
             &ExtractOptions::default(),
@@ -306,6 +307,91 @@ fn verifying_names_the_first_bytes_that_differ() {
         let chunk = index.chunks().find(|chunk| chunk.end() > at as u64).unwrap();
         let place = format!("bytes {}..{}", chunk.start, chunk.end());
         assert!(error.contains(&place), "{error}");
+    }
+}
+
+/// Overwrites a file each time the job says that it has got on.
+struct Meddler {
+    path: PathBuf,
+    from: u64,
+    told: std::sync::atomic::AtomicU64,
+}
+
+impl Monitor for Meddler {
+    fn advance(&self, units: u64) {
+        use std::os::unix::fs::FileExt;
+        let told = self.told.fetch_add(units, std::sync::atomic::Ordering::Relaxed);
+        if told >= self.from {
+            let file = fs::File::options().write(true).open(&self.path).unwrap();
+            let len = file.metadata().unwrap().len();
+            file.write_all_at(b"meddled with", (told * 7919) % len).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_seed_that_changes_while_it_is_read_spoils_nothing() {
+    let blob = noise(3 << 20, 21);
+    let sandbox = Sandbox::new(&blob);
+    let store = MemoryStore::default();
+    let (index, _) = sandbox.make(&store, &options(2)).unwrap();
+    let chunks = index.len() as u64;
+    for (number, from) in [0, chunks / 10, chunks / 2, chunks - 1].into_iter().enumerate() {
+        for regenerate in [false, true] {
+            fs::write(sandbox.path("seed"), &blob).unwrap();
+            let seed = Seed::new(&sandbox.path("seed"), index.clone()).unwrap();
+            let options = ExtractOptions { regenerate, workers: 3, ..ExtractOptions::default() };
+            let meddler = Meddler { path: sandbox.path("seed"), from, told: Default::default() };
+            let output = sandbox.path("output");
+            let stats = extract(&index, vec![seed], &store, &output, &options, &meddler).unwrap();
+            assert!(sandbox.output() == blob);
+            assert_eq!(stats.seeded + stats.fetched, chunks, "{number}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn whatever_the_seeds_the_output_is_the_blob(
+        parts in prop::collection::vec((0..6_u64, 1..20_000_usize), 1..12),
+        seeds in prop::collection::vec(prop::collection::vec((0..8_u64, 1..20_000_usize), 0..12), 0..3),
+        before in prop::option::of(prop::collection::vec((0..6_u64, 1..20_000_usize), 0..8)),
+        lies: bool, regenerate: bool,
+    ) {
+        // Parts of few kinds, so that blobs, seeds and old outputs have much in common; 0 is zeros.
+        let bytes = |parts: &[(u64, usize)]| -> Vec<u8> {
+            let part = |&(kind, len): &(u64, usize)| {
+                if kind == 0 { vec![0; 8 * len] } else { noise(len, kind) }
+            };
+            parts.iter().flat_map(part).collect()
+        };
+        let blob = bytes(&parts);
+        let sandbox = Sandbox::new(&blob);
+        let store = MemoryStore::default();
+        let (index, _) = sandbox.make(&store, &options(2)).unwrap();
+        let seeds = seeds.iter().enumerate().map(|(number, parts)| {
+            let path = sandbox.path(&format!("seed {number}"));
+            fs::write(&path, bytes(parts)).unwrap();
+            if lies {
+                Seed::new(&path, index.clone()).unwrap()
+            } else {
+                Seed::of_file(&path, &index, number, 2, &Silent).unwrap()
+            }
+        });
+        let in_place = before.is_some();
+        if let Some(parts) = before {
+            fs::write(sandbox.path("output"), bytes(&parts)).unwrap();
+        }
+        let seeds: Vec<Seed> = seeds.collect();
+        let options =
+            ExtractOptions { in_place, regenerate, workers: 3, ..ExtractOptions::default() };
+        let stats =
+            extract(&index, seeds, &store, &sandbox.path("output"), &options, &Silent).unwrap();
+        prop_assert!(sandbox.output() == blob);
+        let sum = stats.in_place + stats.zero + stats.own + stats.seeded + stats.fetched;
+        prop_assert_eq!(sum, stats.chunks);
     }
 }
 

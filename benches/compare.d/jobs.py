@@ -1,5 +1,6 @@
 """Runs each job with each program in turn, measures the child process and checks what it made."""
 
+import json
 import os
 import re
 import shutil
@@ -34,6 +35,19 @@ class Tool:
             return [self.path, "extract", "--seed-output=no", f"--store={store}", index, out]
         return [self.path, "extract", "-s", store, index, out]
 
+    def extract_seeded(self, store, index, out, seed, seed_index):
+        if self.name == "casync":
+            return [self.path, "extract", "--seed-output=no", f"--seed={seed}", f"--store={store}", index, out]
+        return [self.path, "extract", "-s", store, "--seed", f"{seed_index}:{seed}", index, out]
+
+    def cat(self, store, index):
+        # As users do it; the exit code is that of the program.
+        words = [self.path, "cat", "-s", store, index]
+        return ["bash", "-c", 'set -o pipefail; "$@" | cat >/dev/null', "cat", *words]
+
+    def check(self, store):
+        return [self.path, "verify", "-s", store]
+
     def verify(self, index, file):
         return [self.path, "verify-index", index, file]
 
@@ -52,6 +66,8 @@ class Lane:
     def __init__(self, tool, directory):
         self.tool = tool
         self.full = directory / "full"
+        self.both = directory / "both"
+        self.second = directory / "second.caibx"
         self.index = directory / "one.caibx"
         self.store = directory / "store"
         self.new = directory / "new.caibx"
@@ -75,7 +91,7 @@ class Job:
     # The file made and the file it must equal, given the lane.
     outcome: Callable = lambda lane: None
     holds_first: bool = False
-    # casync has no verify-index.
+    # casync has no verify-index, cat and verify.
     without: tuple = ()
     one_core: bool = False
 
@@ -97,6 +113,8 @@ class Results:
     wrong: list = field(default_factory=list)
     input_bytes: int = 0
     index_bytes: int = 0
+    # Chunks that cairn takes from the store where it has a seed.
+    taken: int = 0
     # The least peak that can be told: that of `true`.
     floor: int = 0
     load: float = 0
@@ -119,7 +137,8 @@ class Results:
 
 EMPTY, PRESENT, UPDATE = "make, empty store", "make, all chunks present", "make, next version"
 EXTRACT, VERIFY = "extract to a new file", "verify-index"
-MAIN = (EMPTY, PRESENT, UPDATE, EXTRACT, VERIFY)
+SEEDED, CAT, CHECK = "extract with a seed", "cat to a pipe", "verify a store"
+MAIN = (EMPTY, PRESENT, UPDATE, EXTRACT, SEEDED, VERIFY, CAT, CHECK)
 
 
 def plan(one, two):
@@ -130,9 +149,14 @@ def plan(one, two):
         Job(EXTRACT, lambda l: l.tool.extract(l.full, l.index, l.out), lambda l: (l.out, one)),
         Job(VERIFY, lambda l: l.tool.verify(l.index, one), without=("casync",)),
     ]
+    others = [
+        Job(SEEDED, lambda l: l.tool.extract_seeded(l.both, l.second, l.out, one, l.index), lambda l: (l.out, two)),
+        Job(CAT, lambda l: l.tool.cat(l.full, l.index), without=("casync",)),
+        Job(CHECK, lambda l: l.tool.check(l.full), without=("casync",)),
+    ]
     update = Job(UPDATE, lambda l: l.tool.make(l.store, l.update, two), holds_first=True)
     single = [Job(f"{j.title}, one core", j.command, j.outcome, without=j.without, one_core=True) for j in first]
-    return [*first[:2], update, *first[2:], *single]
+    return [*first[:2], update, *first[2:], *others, *single]
 
 
 def compare(tools, tars, work, rounds):
@@ -145,6 +169,9 @@ def compare(tools, tars, work, rounds):
         lane.full.mkdir(parents=True)
         run(lane.tool.make(lane.full, lane.index, one), work)
         results.stores[lane.tool.name] = store_size(lane.full)
+        shutil.copytree(lane.full, lane.both, copy_function=shutil.copy)
+        run(lane.tool.make(lane.both, lane.second, two), work)
+    results.taken = taken_with_seed(lanes[0], one, work)
     results.index_bytes = lanes[0].index.stat().st_size
     check_same_index(lanes, "index", results)
     check_stores_readable(lanes, one, work, results)
@@ -218,6 +245,14 @@ def check_same_index(lanes, name, results):
         without_flags = lane.tool.name == "desync"
         if indexed(ours, without_flags) != indexed(theirs, without_flags):
             results.complain(f"cairn's and {lane.tool.name}'s {ours.name} differ")
+
+
+def taken_with_seed(lane, seed, work):
+    """Returns how many chunks come from the store when the first version is a seed for the second."""
+    command = lane.tool.extract_seeded(lane.both, lane.second, lane.out, seed, lane.index)
+    printed = subprocess.run([*command, "--print-stats"], capture_output=True, check=True, cwd=work).stdout
+    lane.renew()
+    return json.loads(printed)["chunks-from-store"]
 
 
 def indexed(index, without_flags):

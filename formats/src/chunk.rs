@@ -11,7 +11,7 @@
 
 use std::borrow::Cow;
 
-use crate::coding::Decoder;
+use crate::coding::{Decoder, Encoder, WriteCoding};
 use crate::{ChunkId, Coding, Digest, Error, Result};
 
 /// Plain bytes whose id is known to match.
@@ -126,8 +126,13 @@ impl CodedChunk {
         &self.bytes
     }
 
-    /// Decodes the chunk and checks its id, unless it is trusted. `limit` bounds the plain size in bytes: no more is ever
-    /// unpacked, whatever the coded bytes say.
+    /// The coded bytes, by value.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// Decodes the chunk and checks its id, unless it is trusted. `limit` bounds the plain size in
+    /// bytes: no more is ever unpacked, whatever the coded bytes say.
     pub fn open(
         &self,
         digest: Digest,
@@ -140,12 +145,35 @@ impl CodedChunk {
         }
         Chunk::verify(digest, self.id, plain)
     }
+
+    /// The chunk for a place that wants it in another coding; its id stays a claim. What is
+    /// compressed already is not compressed again, whatever the compression. `limit` bounds the plain
+    /// size in bytes.
+    pub fn recode(
+        &self,
+        coding: WriteCoding,
+        encoder: &mut Encoder,
+        decoder: &mut Decoder,
+        limit: usize,
+    ) -> Result<Cow<'_, Self>> {
+        let bytes = match (self.coding, coding) {
+            (Coding::Plain, WriteCoding::Plain)
+            | (Coding::Zstd | Coding::Xz | Coding::Gzip, WriteCoding::Zstd) => {
+                return Ok(Cow::Borrowed(self));
+            }
+            (Coding::Plain, WriteCoding::Zstd) => encoder.compress(&self.bytes),
+            (Coding::Zstd | Coding::Xz | Coding::Gzip, WriteCoding::Plain) => {
+                decoder.decode(self, limit)?
+            }
+        };
+        let (id, trusted) = (self.id, self.trusted);
+        Ok(Cow::Owned(Self { id, coding: coding.into(), bytes, trusted }))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::coding::Encoder;
 
     #[test]
     fn a_wrong_id_never_becomes_a_chunk() {
@@ -174,9 +202,9 @@ mod tests {
     fn encoded_chunks_open_again() {
         let chunk = Chunk::name(Digest::Sha512_256, b"some bytes".repeat(100));
         let mut decoder = Decoder::new();
-        for coding in [Coding::Plain, Coding::Zstd] {
+        for coding in [WriteCoding::Plain, WriteCoding::Zstd] {
             let coded = Encoder::new(3).encode(&chunk, coding);
-            assert_eq!(coded.coding(), coding);
+            assert_eq!(coded.coding(), coding.into());
             assert_eq!(coded.open(Digest::Sha512_256, &mut decoder, 1000).unwrap(), chunk);
             // one byte less than it needs
             assert!(coded.open(Digest::Sha512_256, &mut decoder, 999).is_err());

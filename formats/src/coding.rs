@@ -1,7 +1,7 @@
 //! Plain bytes <-> bytes in a store.
 //!
 //! A `.cacnk` file is one zstd, xz or gzip stream; casync tells them apart by their magic alone and
-//! so do we. cairn writes zstd or plain, and reads all.
+//! so do we. cairn writes zstd or plain ([`WriteCoding`]), and reads all ([`Coding`]).
 //!
 //! What a frame says about its own size is never trusted: output goes into a buffer of the size
 //! the index gives, and a stream that would fill more is refused without being unpacked.
@@ -49,6 +49,32 @@ impl Coding {
     }
 }
 
+impl Coding {
+    /// Whether it makes chunks shorter, which their names tell.
+    pub fn is_compressed(self) -> bool {
+        self != Coding::Plain
+    }
+}
+
+/// The codings that cairn writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum WriteCoding {
+    /// As they are.
+    Plain,
+    /// One zstd frame with content size.
+    #[default]
+    Zstd,
+}
+
+impl From<WriteCoding> for Coding {
+    fn from(coding: WriteCoding) -> Self {
+        match coding {
+            WriteCoding::Plain => Coding::Plain,
+            WriteCoding::Zstd => Coding::Zstd,
+        }
+    }
+}
+
 impl fmt::Display for Coding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -59,6 +85,9 @@ impl fmt::Display for Coding {
         })
     }
 }
+
+/// How many times longer than its compressed bytes a chunk may be before decoding takes another go.
+const USUAL_RATIO: usize = 4;
 
 /// Chunks up to this size are compressed with [`SMALL_CHUNK_PARAMETERS`] at the default level.
 const SMALL_CHUNK: usize = 256 << 10;
@@ -99,22 +128,22 @@ impl Encoder {
         Self { small, large, frame: Vec::new() }
     }
 
-    /// Codes a chunk. Only the codings cairn writes are possible: any other is taken for zstd.
-    pub fn encode(&mut self, chunk: &Chunk<'_>, coding: Coding) -> CodedChunk {
-        let data = chunk.data();
-        match coding {
-            Coding::Plain => CodedChunk::new(chunk.id(), Coding::Plain, data.to_vec()),
-            Coding::Zstd | Coding::Xz | Coding::Gzip => {
-                let zstd =
-                    if data.len() <= SMALL_CHUNK { &mut self.small } else { &mut self.large };
-                self.frame.clear();
-                self.frame.reserve(zstd_safe::compress_bound(data.len()));
-                let written = zstd.compress_to_buffer(data, &mut self.frame);
-                written.expect("a buffer of the bound size is enough");
-                let bytes = self.frame.clone();
-                CodedChunk::new(chunk.id(), Coding::Zstd, bytes)
-            }
-        }
+    /// Codes a chunk.
+    pub fn encode(&mut self, chunk: &Chunk<'_>, coding: WriteCoding) -> CodedChunk {
+        let bytes = match coding {
+            WriteCoding::Plain => chunk.data().to_vec(),
+            WriteCoding::Zstd => self.compress(chunk.data()),
+        };
+        CodedChunk::new(chunk.id(), coding.into(), bytes)
+    }
+
+    pub(crate) fn compress(&mut self, data: &[u8]) -> Vec<u8> {
+        let zstd = if data.len() <= SMALL_CHUNK { &mut self.small } else { &mut self.large };
+        self.frame.clear();
+        self.frame.reserve(zstd_safe::compress_bound(data.len()));
+        let written = zstd.compress_to_buffer(data, &mut self.frame);
+        written.expect("a buffer of the bound size is enough");
+        self.frame.clone()
     }
 }
 
@@ -147,10 +176,20 @@ impl Decoder {
 
     /// Decodes at most `limit` bytes; a chunk that has more is an error.
     pub fn decode(&mut self, coded: &CodedChunk, limit: usize) -> Result<Vec<u8>> {
-        let mut plain = vec![0; limit];
-        let got = self.decode_into(coded, &mut plain)?;
-        plain.truncate(got);
-        Ok(plain)
+        // A limit may be far above what chunks have, and what a frame says of itself is not trusted.
+        let mut room = (coded.bytes().len() * USUAL_RATIO).max(SMALL_CHUNK).min(limit);
+        loop {
+            let mut plain = vec![0; room];
+            match self.decode_into(coded, &mut plain) {
+                Err(Error::WrongSize { .. }) if room < limit => {
+                    room = room.saturating_mul(USUAL_RATIO).min(limit);
+                }
+                got => {
+                    plain.truncate(got?);
+                    return Ok(plain);
+                }
+            }
+        }
     }
 
     /// Decodes a chunk of unknown size to `plain[at..]`, returns its size. `plain` grows by doubling, as
@@ -267,6 +306,18 @@ mod tests {
     }
 
     #[test]
+    fn a_chunk_far_shorter_than_the_limit_takes_little_memory() {
+        let mut decoder = Decoder::new();
+        for encode in [zstd, xz, gzip] {
+            let chunk = decoder.decode(&coded(encode(&plain())).unwrap(), 1 << 30).unwrap();
+            assert!(chunk == plain() && chunk.capacity() < 1 << 20);
+            let zeros = vec![0; 5_000_000];
+            let chunk = decoder.decode(&coded(encode(&zeros)).unwrap(), 1 << 30).unwrap();
+            assert!(chunk == zeros && chunk.capacity() <= 4 * zeros.len());
+        }
+    }
+
+    #[test]
     fn the_buffer_of_a_chunk_of_unknown_size_grows_with_it() {
         let mut decoder = Decoder::new();
         let mut buffer = Vec::new();
@@ -348,7 +399,7 @@ mod tests {
                 Digest::default(),
                 plain().into_iter().cycle().take(len).collect::<Vec<u8>>(),
             );
-            let coded = encoder.encode(&chunk, Coding::Zstd);
+            let coded = encoder.encode(&chunk, WriteCoding::Zstd);
             assert_eq!(coded.open(Digest::default(), &mut decoder, len).unwrap(), chunk);
         }
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::seal::Cipher;
 use crate::{ChunkId, Coding};
 
 /// The result of reading or writing one of the formats.
@@ -70,6 +71,22 @@ pub enum Error {
         /// The coding it seems to have.
         coding: Coding,
         /// What the decoder says.
+        why: String,
+    },
+    /// The stored bytes of a chunk cannot be decrypted.
+    #[error("chunk {id}: not decrypted with {cipher}: {why}")]
+    BadSeal {
+        /// The chunk.
+        id: ChunkId,
+        /// What it was to be decrypted with.
+        cipher: Cipher,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// Wishes for the form of a store's chunks that make no sense. Secrets are not told.
+    #[error("{why}")]
+    Settings {
+        /// Which wish, and what is wrong with it.
         why: String,
     },
     /// The reader or writer below failed.

@@ -9,7 +9,8 @@
 //! chunker   where a blob is cut into chunks
 //! chunk     plain bytes whose id is known; chunk bytes as a store keeps them
 //! coding    plain bytes <-> bytes in a store (zstd, xz, gzip, plain)
-//! names     id <-> path of a chunk in a store
+//! seal      bytes in a store <-> bytes only who has the key can read
+//! form      how a store keeps its chunks: which coding, which key, and so which names
 //! index     the list of ids that makes up a blob, `.caibx` and `.caidx`
 //! flags     the feature word of indexes and archives
 //! ```
@@ -20,18 +21,20 @@ pub mod coding;
 pub mod digest;
 mod error;
 pub mod flags;
+pub mod form;
 mod id;
 pub mod index;
-pub mod names;
+pub mod seal;
 pub mod simd;
 mod wire;
 mod zeros;
 
 pub use chunk::{Chunk, CodedChunk};
 pub use chunker::ChunkSizes;
-pub use coding::Coding;
+pub use coding::{Coding, WriteCoding};
 pub use digest::Digest;
 pub use error::{Error, Result};
+pub use form::Form;
 pub use id::ChunkId;
 pub use index::{Index, IndexChunk};
 pub use zeros::is_zero;

@@ -1,11 +1,13 @@
 //! `cairn cache`
 
 use cairn::upkeep::copy::{copy, distinct_chunks};
-use cairn_store::{Location, StoreOptions, open, open_writable};
+use cairn_store::Location;
 use clap::Parser;
 
 use super::Context;
-use super::options::{self, Concurrency, Ignored, ReadStores, WriteOptions};
+use super::access::Access;
+use super::options::{Ignored, ReadStores, WriteOptions};
+use super::store_flags::{Given, StoreFlags};
 
 /// Copy the chunks of indexes from stores into another store
 ///
@@ -27,20 +29,21 @@ pub(super) struct Args {
     ignored: Ignored,
 
     #[command(flatten)]
-    write: WriteOptions,
+    write: Given<WriteOptions>,
 
     #[command(flatten)]
-    concurrency: Concurrency,
+    reach: StoreFlags,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
-    let indexes = options::indexes(&args.index, context.digest)?;
-    let chunks = distinct_chunks(&indexes, args.ignored.ids(context.digest)?);
+    let access = Access::new(context, &args.reach);
+    let indexes = access.indexes(&args.index)?;
+    let chunks = distinct_chunks(&indexes, args.ignored.ids(&access)?);
     drop(indexes);
     context.signals.catch()?;
-    let source = open(&args.stores.store, &StoreOptions::default())?;
-    let target = open_writable(&args.cache, &args.write.store_options())?;
-    let (workers, progress) = (args.concurrency.processors(), &context.progress);
+    let source = access.stores(&args.stores.store)?;
+    let target = access.writable(&args.cache, &args.write)?;
+    let (workers, progress) = (args.reach.concurrency.processors(), &context.progress);
     let stats = copy(&chunks, context.digest, source.as_ref(), target.as_ref(), workers, progress)?;
     context.progress.summary(
         &format!("{} chunks, {} of them copied", stats.chunks, stats.copied),

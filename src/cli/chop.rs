@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use cairn::upkeep::chop::chop;
-use cairn_store::{Location, open_writable};
+use cairn_store::Location;
 use clap::Parser;
 
 use super::Context;
-use super::options::{self, Concurrency, Ignored, WriteOptions};
+use super::access::Access;
+use super::options::{Ignored, WriteOptions};
+use super::store_flags::{Given, StoreFlags};
 
 /// Put the chunks of a file into a store, cut as an index says
 ///
@@ -29,18 +31,19 @@ pub(super) struct Args {
     ignored: Ignored,
 
     #[command(flatten)]
-    write: WriteOptions,
+    write: Given<WriteOptions>,
 
     #[command(flatten)]
-    concurrency: Concurrency,
+    reach: StoreFlags,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
-    let index = options::index(&args.index, context.digest)?;
-    let ignored = args.ignored.ids(context.digest)?;
+    let access = Access::new(context, &args.reach);
+    let index = access.index(&args.index)?;
+    let ignored = args.ignored.ids(&access)?;
     context.signals.catch()?;
-    let store = open_writable(&args.store, &args.write.store_options())?;
-    let (workers, progress) = (args.concurrency.processors(), &context.progress);
+    let store = access.writable(&args.store, &args.write)?;
+    let (workers, progress) = (args.reach.concurrency.processors(), &context.progress);
     let stats = chop(&index, &args.file, store.as_ref(), ignored, workers, progress)?;
     context.progress.summary(
         &format!("{} chunks, {} new with {} bytes", stats.chunks, stats.stored, stats.stored_bytes),

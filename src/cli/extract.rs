@@ -5,11 +5,14 @@ use std::path::PathBuf;
 
 use cairn::Error;
 use cairn::extract::{ExtractOptions, ExtractStats, extract};
-use cairn_store::{Location, StoreOptions, open};
+use cairn_store::Location;
 use clap::Parser;
 
-use super::Context;
-use super::options::{self, Concurrency, ReadStores};
+use super::access::Access;
+use super::options::{self, ReadStores};
+use super::seeds::Seeds;
+use super::store_flags::StoreFlags;
+use super::{Context, failure};
 
 /// Write the file that an index describes, with chunks from a store
 ///
@@ -26,6 +29,9 @@ pub(super) struct Args {
     #[command(flatten)]
     stores: ReadStores,
 
+    #[command(flatten)]
+    seeds: Seeds,
+
     /// Write into the output itself and keep the chunks it already holds; after an interruption,
     /// running again goes on from there
     #[arg(short = 'k', long)]
@@ -40,7 +46,7 @@ pub(super) struct Args {
     print_stats: bool,
 
     #[command(flatten)]
-    concurrency: Concurrency,
+    reach: StoreFlags,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
@@ -53,38 +59,48 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         );
     }
     // The index first: where it comes through a pipe, its maker may still be making the store.
-    let index = options::index(&args.index, context.digest)?;
+    let access = Access::new(context, &args.reach);
+    let index = access.index(&args.index)?;
     context.signals.catch()?;
-    let store = open(&args.stores.store, &StoreOptions::default())?;
+    let store = access.stores(&args.stores.store)?;
     let options = ExtractOptions {
         in_place: args.in_place,
+        regenerate: args.seeds.regenerate_invalid_seeds,
+        trust_seeds: args.seeds.trust_seeds,
         flush: args.fsync,
-        workers: args.concurrency.processors(),
+        workers: args.reach.concurrency.processors(),
     };
+    let seeds = args.seeds.open(&index, &args.index, options.workers, context, &access)?;
+    let seed_count = seeds.len() as u64;
     let progress = context.progress.with_prefix("Attempt 1: ");
-    let stats = extract(&index, store.as_ref(), &args.output, &options, &progress)?;
+    let stats = extract(&index, seeds, store.as_ref(), &args.output, &options, &progress)?;
+    if stats.missed > 0 && !args.seeds.skip_invalid_seeds {
+        let missed = stats.missed;
+        failure::warn(&format!("seeds do not hold {missed} of the chunks that their indexes list"));
+    }
     if args.print_stats {
-        print_stats(&stats)?;
+        print_stats(&stats, seed_count)?;
     }
     context.progress.summary(
         &format!(
-            "{} chunks from the store, {} in place, {} zero, {} repeated",
-            stats.fetched, stats.in_place, stats.zero, stats.own
+            "{} chunks from the store, {} from seeds, {} in place, {} zero, {} repeated",
+            stats.fetched, stats.seeded, stats.in_place, stats.zero, stats.own
         ),
         stats.bytes,
     );
     Ok(())
 }
 
-/// desync's keys, in its order. Its own output counts as a seed there, and so do zeros.
-fn print_stats(stats: &ExtractStats) -> anyhow::Result<()> {
-    let seeds = u64::from(stats.chunks > 0);
+/// desync's keys, in its order. Zeros count as a seed there, and chunks copied inside the output as
+/// chunks of the store.
+fn print_stats(stats: &ExtractStats, seeds: u64) -> anyhow::Result<()> {
+    let seeds = if stats.chunks > 0 { 1 + seeds } else { 0 };
     let stats = super::json::ordered_json(&[
-        ("chunks-from-seeds", stats.zero),
+        ("chunks-from-seeds", stats.zero + stats.seeded),
         ("chunks-from-store", stats.fetched + stats.own),
         ("chunks-in-place", stats.in_place),
-        ("bytes-copied-from-seeds", 0),
-        ("bytes-cloned-from-seeds", 0),
+        ("bytes-copied-from-seeds", stats.copied_bytes),
+        ("bytes-cloned-from-seeds", stats.shared_bytes),
         ("blocksize", if stats.chunks > 0 { stats.block_size } else { 0 }),
         ("bytes-total", stats.bytes),
         ("chunks-total", stats.chunks),

@@ -6,16 +6,41 @@ use std::process::ExitCode;
 
 use cairn::Error;
 
+use super::program::Program;
+
+/// Prints what is wrong with the command line, or the help that was asked for, and returns the exit
+/// code: 0 for help, 2 for wrong use, but 1 as desync.
+pub(super) fn misuse(error: &clap::Error, program: Program) -> ExitCode {
+    if program == Program::Desync && error.use_stderr() {
+        let text = error.render().to_string();
+        let _ = writeln!(io::stderr(), "Error: {}", summary(&text));
+        return ExitCode::from(1);
+    }
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// The first paragraph of clap's message on one line.
+fn summary(text: &str) -> String {
+    let text = text.strip_prefix("error: ").unwrap_or(text);
+    let paragraph = text.lines().take_while(|line| !line.trim().is_empty());
+    paragraph.map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
 /// Prints the error as one line, with a hint where one helps, and returns the exit code: 1, or
 /// 128 and the number of the signal that ended the command.
-pub(super) fn report(error: &anyhow::Error, signal: Option<u8>) -> ExitCode {
+pub(super) fn report(error: &anyhow::Error, signal: Option<u8>, program: Program) -> ExitCode {
     if is_closed_output(error) {
         // The reader of our standard output has seen enough, as in `cairn list-chunks … | head`.
         return ExitCode::from(1);
     }
     // Where standard error is closed or full, the exit code has to do.
     let mut output = io::stderr();
-    let _ = writeln!(output, "error: {}", one_line(error));
+    let word = match program {
+        Program::Cairn => "error",
+        Program::Desync => "Error",
+    };
+    let _ = writeln!(output, "{word}: {}", one_line(error));
     if let Some(hint) = hint(error) {
         let _ = writeln!(output, "hint: {hint}");
     }
@@ -23,6 +48,11 @@ pub(super) fn report(error: &anyhow::Error, signal: Option<u8>) -> ExitCode {
         (Some(Error::Interrupted), Some(signal)) => ExitCode::from(128 + signal),
         _ => ExitCode::from(1),
     }
+}
+
+/// Prints a line about what did not stop the command.
+pub(super) fn warn(line: &str) {
+    let _ = writeln!(io::stderr(), "warning: {}", printable(line));
 }
 
 /// `what: why: cause`, without saying anything twice.
@@ -75,14 +105,18 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
     let format = error.chain().find_map(|cause| cause.downcast_ref::<Format>());
     let store = error.chain().find_map(|cause| cause.downcast_ref::<Store>());
     match (format, store) {
-        (Some(Format::WrongId { .. } | Format::WrongSize { .. } | Format::BadCoding { .. }), _)
-            if is_of_store(error) =>
-        {
+        (
             Some(
-                "the chunk is damaged in the store: add another store with -s, or write it again \
+                Format::WrongId { .. }
+                | Format::WrongSize { .. }
+                | Format::BadCoding { .. }
+                | Format::BadSeal { .. },
+            ),
+            _,
+        ) if is_of_store(error) => Some(
+            "the chunk is damaged in the store: add another store with -s, or write it again \
                  with `cairn make --repair` from the original",
-            )
-        }
+        ),
         (_, Some(Store::Missing { .. })) => {
             Some("add the store that has the chunk with -s, or make it again from the original")
         }

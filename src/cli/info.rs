@@ -7,11 +7,12 @@ use cairn::Error;
 use cairn::ids::IdSet;
 use cairn::upkeep::info::{Info, Sources, info};
 use cairn::upkeep::{add_index, sizes};
-use cairn_store::{Location, Store, StoreOptions, open};
+use cairn_store::{Location, Store};
 use clap::{Parser, ValueEnum};
 
 use super::Context;
-use super::options::{self, Concurrency};
+use super::access::Access;
+use super::store_flags::StoreFlags;
 
 /// Print what an index describes, and how much of it is at hand
 ///
@@ -46,7 +47,7 @@ pub(super) struct Args {
     check: bool,
 
     #[command(flatten)]
-    concurrency: Concurrency,
+    reach: StoreFlags,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -58,15 +59,15 @@ enum Format {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
-    let index = options::index(&args.index, context.digest)?;
+    let access = Access::new(context, &args.reach);
+    let index = access.index(&args.index)?;
     let mut seed = IdSet::default();
     for location in &args.seed {
-        add_index(&mut seed, &options::index(location, context.digest)?);
+        add_index(&mut seed, &access.index(location)?);
     }
     let sizes = args.chunks_info.as_deref().map(sizes::read).transpose()?;
-    let options = StoreOptions::default();
-    let store = (!args.store.is_empty()).then(|| open(&args.store, &options)).transpose()?;
-    let cache = args.cache.as_ref().map(|cache| open(std::slice::from_ref(cache), &options));
+    let store = (!args.store.is_empty()).then(|| access.stores(&args.store)).transpose()?;
+    let cache = args.cache.as_ref().map(|cache| access.stores(std::slice::from_ref(cache)));
     let cache = cache.transpose()?;
     let sources = Sources {
         store: store.as_deref().map(|store| store as &dyn Store),
@@ -75,7 +76,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         sizes: sizes.as_ref(),
     };
     let progress = context.progress.without_lines();
-    let info = info(&index, &sources, args.concurrency.processors(), &progress)?;
+    let info = info(&index, &sources, args.reach.concurrency.processors(), &progress)?;
     print(&info, args.format).map_err(Error::io("write to", "standard output"))?;
     anyhow::ensure!(
         !args.check || info.missing == 0,

@@ -7,10 +7,12 @@ use cairn::Error;
 use cairn::upkeep::sizes;
 use cairn_formats::Index;
 use cairn_store::local::{NewFile, leads_to_descriptor};
-use cairn_store::{LocalStore, Location, PruneStore, StoreOptions, open_local};
+use cairn_store::{LocalStore, Location, PruneStore};
 use clap::Parser;
 
-use super::{Context, options};
+use super::Context;
+use super::access::Access;
+use super::store_flags::StoreFlags;
 
 /// Print the sizes of all chunks of an index as JSON, with those in a store
 #[derive(Debug, Parser)]
@@ -24,12 +26,18 @@ pub(super) struct Args {
     /// Store to look at, a directory on this machine
     #[arg(short, long, value_name = "STORE")]
     store: Option<Location>,
+
+    #[command(flatten)]
+    reach: StoreFlags,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
-    let index = options::index(&args.index, context.digest)?;
-    let store = args.store.as_ref().map(|store| open_local(store, &StoreOptions::default()));
-    let store = store.transpose()?;
+    let access = Access::new(context, &args.reach);
+    let index = access.index(&args.index)?;
+    let store = args.store.as_ref().map(|store| access.local(store));
+    // Plain chunks have no compressed size; sealed ones have one as in desync.
+    let tells = |store: &LocalStore| store.form().is_compressed() || store.form().is_sealed();
+    let store = store.transpose()?.filter(tells);
     match &args.output {
         Some(path) => write_file(path, &index, store.as_ref(), context),
         None => write(

@@ -7,7 +7,9 @@ use cairn_formats::Index;
 use cairn_store::Location;
 use clap::Parser;
 
-use super::{Context, options};
+use super::Context;
+use super::access::Access;
+use super::store_flags::StoreFlags;
 
 /// Lines written at once; they fit a second-level cache.
 const LINES_AT_ONCE: usize = 2048;
@@ -17,10 +19,13 @@ const LINES_AT_ONCE: usize = 2048;
 pub(super) struct Args {
     /// Index to read, `-` for standard input
     index: Location,
+
+    #[command(flatten)]
+    reach: StoreFlags,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
-    let index = options::index(&args.index, context.digest)?;
+    let index = Access::new(context, &args.reach).index(&args.index)?;
     print(&index, io::stdout().lock()).map_err(Error::io("write to", "standard output"))?;
     Ok(())
 }

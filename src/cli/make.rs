@@ -10,11 +10,13 @@ use cairn::make::{Input, MakeOptions, MakeStats, make};
 use cairn_formats::ChunkSizes;
 use cairn_formats::chunker::CutRule;
 use cairn_formats::coding::DEFAULT_LEVEL;
-use cairn_store::{Location, WriteStore, open_writable, write_index};
+use cairn_store::{Location, WriteStore, write_index};
 use clap::Parser;
 
 use super::Context;
-use super::options::{Concurrency, WriteOptions, is_same_file};
+use super::access::Access;
+use super::options::{WriteOptions, is_same_file};
+use super::store_flags::{Given, StoreFlags};
 
 /// Chunk a file into a store and write its index
 ///
@@ -57,10 +59,10 @@ pub(super) struct Args {
     print_stats: bool,
 
     #[command(flatten)]
-    write: WriteOptions,
+    write: Given<WriteOptions>,
 
     #[command(flatten)]
-    concurrency: Concurrency,
+    reach: StoreFlags,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
@@ -69,9 +71,10 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     if let Location::Local(index) = &args.index {
         check_place(index, &metadata)?;
     }
+    let access = Access::new(context, &args.reach);
+    access.check_index(&args.index)?;
     context.signals.catch()?;
-    let options = args.write.store_options();
-    let store = args.store.as_ref().map(|store| open_writable(store, &options)).transpose()?;
+    let store = args.store.as_ref().map(|store| access.writable(store, &args.write)).transpose()?;
     let options = MakeOptions {
         rule: args.chunker,
         sizes: args.chunk_size,
@@ -79,7 +82,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         level: args.level,
         archive: args.index.to_string().ends_with(".caidx"),
         repair: args.repair,
-        workers: args.concurrency.processors(),
+        workers: args.reach.concurrency.processors(),
     };
     let store: Option<&dyn WriteStore> = store.as_deref();
     let (index, stats) = make(input, store, &options, &context.progress)?;

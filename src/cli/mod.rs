@@ -1,45 +1,90 @@
 //! The command line: what was typed, turned into calls of the library.
 //!
 //! One file a command; its `Args` struct is the command's help. What all share stands beside them:
-//! `options` (groups of flags), `progress` (bars and desync's progress lines), `signals`, `failure`
-//! (an error as a line of text and an exit code), `json` (what scripts read), `age` (`7d`).
+//!
+//! ```text
+//! program        the name we were called by      command_line   words -> flags and arguments
+//! config         the configuration file          access         locations -> opened stores
+//! options, store_flags, seeds, duration, age     groups of flags
+//! progress       bars and desync's lines         log            what happens, for who wants it
+//! signals        an orderly end                  failure        an error -> a line and an exit code
+//! json           what scripts read
+//! ```
 
+mod access;
 mod age;
 mod cache;
 mod chop;
 mod chunk;
+mod command_line;
+mod completion;
+mod config;
+mod duration;
 mod extract;
 mod failure;
 mod info;
 mod inspect_chunks;
 mod json;
 mod list_chunks;
+mod log;
 mod make;
+mod manpage;
 mod options;
+mod program;
 mod progress;
 mod prune;
+mod seeds;
 mod signals;
+mod store_flags;
 mod verify;
 mod verify_index;
 
+use std::env;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use cairn_formats::Digest;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
+use self::config::Config;
+use self::log::LogFormat;
+use self::program::Program;
 use self::progress::Progress;
 use self::signals::Signals;
+use self::store_flags::Given;
 
 /// Stores big files by content, compatible with casync and desync
 #[derive(Debug, Parser)]
 #[command(name = "cairn", version, propagate_version = true, disable_help_subcommand = false)]
 struct Cli {
+    #[command(flatten)]
+    global: Given<Global>,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// Flags that every command has.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Options of all commands")]
+struct Global {
+    /// Configuration file, instead of $HOME/.config/cairn/config.json or else that of desync
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+
     /// Digest that chunk ids are made with: sha512-256 or sha256
     #[arg(long, global = true, value_name = "NAME", default_value = "sha512-256")]
     digest: Digest,
 
-    #[command(subcommand)]
-    command: Command,
+    /// Log to standard error what is done
+    #[arg(long, global = true)]
+    verbose: bool,
+
+    /// Log in this form, without --verbose only what may need attention
+    #[arg(long, global = true, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -55,41 +100,78 @@ enum Command {
     Cache(cache::Args),
     Verify(verify::Args),
     Prune(prune::Args),
+    Config(config::Args),
+    Manpage(manpage::Args),
+    Completion(completion::Args),
+    /// Print the version
+    Version,
 }
 
 /// What every command is run with.
 struct Context {
+    global: Given<Global>,
     digest: Digest,
+    config: Config,
     signals: Signals,
     progress: Progress,
 }
 
 /// Runs the command that was typed.
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let program = Program::called();
+    let words: Vec<OsString> = env::args_os().collect();
+    let cli: Cli = match command_line::read(&words) {
+        Ok(cli) => cli,
+        Err(e) => return failure::misuse(&e, program),
+    };
     let signals = Signals::default();
-    let context = Context {
-        digest: cli.digest,
-        progress: Progress::from_environment(signals.clone()),
-        signals,
-    };
-    let outcome = match cli.command {
-        Command::Make(args) => make::run(&args, &context),
-        Command::Extract(args) => extract::run(&args, &context),
-        Command::Chunk(args) => chunk::run(&args, &context),
-        Command::ListChunks(args) => list_chunks::run(&args, &context),
-        Command::Info(args) => info::run(&args, &context),
-        Command::InspectChunks(args) => inspect_chunks::run(&args, &context),
-        Command::VerifyIndex(args) => verify_index::run(&args, &context),
-        Command::Chop(args) => chop::run(&args, &context),
-        Command::Cache(args) => cache::run(&args, &context),
-        Command::Verify(args) => verify::run(&args, &context),
-        Command::Prune(args) => prune::run(&args, &context),
-    };
-    match outcome {
+    match run(cli, program, signals.clone()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(e) => failure::report(&e, context.signals.caught()),
+        Err(e) => failure::report(&e, signals.caught(), program),
     }
+}
+
+fn run(cli: Cli, program: Program, signals: Signals) -> anyhow::Result<()> {
+    let Cli { global, command } = cli;
+    let context = || Context::new(global, program, signals);
+    match command {
+        Some(Command::Make(args)) => make::run(&args, &context()?),
+        Some(Command::Extract(args)) => extract::run(&args, &context()?),
+        Some(Command::Chunk(args)) => chunk::run(&args, &context()?),
+        Some(Command::ListChunks(args)) => list_chunks::run(&args, &context()?),
+        Some(Command::Info(args)) => info::run(&args, &context()?),
+        Some(Command::InspectChunks(args)) => inspect_chunks::run(&args, &context()?),
+        Some(Command::VerifyIndex(args)) => verify_index::run(&args, &context()?),
+        Some(Command::Chop(args)) => chop::run(&args, &context()?),
+        Some(Command::Cache(args)) => cache::run(&args, &context()?),
+        Some(Command::Verify(args)) => verify::run(&args, &context()?),
+        Some(Command::Prune(args)) => prune::run(&args, &context()?),
+        Some(Command::Config(args)) => config::run(&args, &context()?),
+        // What these say is of the program itself: no configuration is read, so none can be wrong.
+        Some(Command::Manpage(args)) => manpage::run(&args, program),
+        Some(Command::Completion(args)) => completion::run(&args, program),
+        Some(Command::Version) => print(&Cli::command().render_version()),
+        None => print(&Cli::command().bin_name(program.name()).render_help()),
+    }
+}
+
+impl Context {
+    /// Starts the log and reads the configuration.
+    fn new(global: Given<Global>, program: Program, signals: Signals) -> anyhow::Result<Self> {
+        let is_logging = log::start(global.verbose, global.log_format);
+        Ok(Self {
+            digest: global.digest,
+            config: Config::load(program, global.config.as_deref())?,
+            progress: Progress::from_environment(signals.clone(), is_logging),
+            signals,
+            global,
+        })
+    }
+}
+
+fn print(text: &dyn std::fmt::Display) -> anyhow::Result<()> {
+    write!(io::stdout(), "{text}").map_err(cairn::Error::io("write to", "standard output"))?;
+    Ok(())
 }
 
 #[cfg(test)]

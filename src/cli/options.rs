@@ -1,16 +1,25 @@
 //! Groups of flags that several commands share.
 
+use std::env;
 use std::fs::Metadata;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::thread;
 
+use anyhow::Context as _;
 use cairn::ids::IdSet;
 use cairn::upkeep::{add_index, id_list};
-use cairn_formats::{Coding, Digest, Index};
-use cairn_store::{Durability, LocalOptions, Location, StoreOptions, read_index};
+use cairn_formats::Form;
+use cairn_store::{Durability, FormOptions, Location};
 use clap::Args;
+
+use super::access::Access;
+use super::config::{Flags, Key, Value};
+use super::store_flags::Given;
+
+/// What casync has compressed chunks end in, if it is set.
+const SUFFIX_VARIABLE: &str = "CASYNC_COMPRESSED_CHUNK_SUFFIX";
 
 /// How many workers.
 #[derive(Debug, Args)]
@@ -21,6 +30,11 @@ pub(super) struct Concurrency {
 }
 
 impl Concurrency {
+    /// As many as the user said.
+    pub(super) fn number(&self) -> usize {
+        self.workers.get()
+    }
+
     /// Workers for a job that the processors bound: more would only push each other's data out of
     /// the caches.
     pub(super) fn processors(&self) -> usize {
@@ -50,10 +64,10 @@ pub(super) struct Ignored {
 }
 
 impl Ignored {
-    pub(super) fn ids(&self, digest: Digest) -> anyhow::Result<IdSet> {
+    pub(super) fn ids(&self, access: &Access<'_>) -> anyhow::Result<IdSet> {
         let mut ids = IdSet::default();
         for location in &self.ignore {
-            add_index(&mut ids, &index(location, digest)?);
+            add_index(&mut ids, &access.index(location)?);
         }
         for file in &self.ignore_chunks {
             id_list::read(file, &mut ids)?;
@@ -75,10 +89,15 @@ pub(super) struct WriteOptions {
     durability: Durability,
 }
 
-impl WriteOptions {
-    pub(super) fn store_options(&self) -> StoreOptions {
-        let coding = if self.uncompressed { Coding::Plain } else { Coding::Zstd };
-        StoreOptions { local: LocalOptions { coding, durability: self.durability } }
+impl Given<WriteOptions> {
+    /// What was said of the store's form.
+    pub(super) fn given(&self) -> Flags {
+        let uncompressed = (Key::Uncompressed, Value::Bool(self.uncompressed));
+        self.is_given("uncompressed").then_some(uncompressed).into_iter().collect()
+    }
+
+    pub(super) fn durability(&self) -> Durability {
+        self.durability
     }
 
     /// Whether the index, too, must be on the disk.
@@ -87,22 +106,15 @@ impl WriteOptions {
     }
 }
 
+/// The form of a store's chunks, by what was asked for and by the environment.
+pub(super) fn form(wishes: &FormOptions<'_>) -> anyhow::Result<Form> {
+    let form = wishes.form()?;
+    let Some(suffix) = env::var_os(SUFFIX_VARIABLE) else { return Ok(form) };
+    let suffix = suffix.to_str().context("it is not UTF-8").context(SUFFIX_VARIABLE)?;
+    form.with_compressed_suffix(suffix).context(SUFFIX_VARIABLE)
+}
+
 /// Whether two names lead to one file.
 pub(super) fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
-}
-
-/// Reads an index whose ids must be made with the digest the user said.
-pub(super) fn index(location: &Location, digest: Digest) -> anyhow::Result<Index> {
-    let index = read_index(location)?;
-    if index.digest() != digest {
-        let uses = index.digest();
-        anyhow::bail!("{location}: the index uses {uses}; say so with --digest {uses}");
-    }
-    Ok(index)
-}
-
-/// Reads several of them.
-pub(super) fn indexes(locations: &[Location], digest: Digest) -> anyhow::Result<Vec<Index>> {
-    locations.iter().map(|location| index(location, digest)).collect()
 }

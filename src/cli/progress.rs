@@ -57,12 +57,14 @@ struct Lines {
 }
 
 impl Progress {
-    /// The form that the terminal and the environment ask for.
-    pub(super) fn from_environment(signals: Signals) -> Self {
+    /// The form that the terminal and the environment ask for. A log on standard error would be
+    /// torn by a bar, so there is none beside it unless the environment insists.
+    pub(super) fn from_environment(signals: Signals, is_logging: bool) -> Self {
         let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
         let form = if is_set("DESYNC_ENABLE_PARSABLE_PROGRESS") {
             Form::Lines
-        } else if io::stderr().is_terminal() || is_set("DESYNC_PROGRESSBAR_ENABLED") {
+        } else if io::stderr().is_terminal() && !is_logging || is_set("DESYNC_PROGRESSBAR_ENABLED")
+        {
             Form::Bar
         } else {
             Form::Nothing

@@ -8,10 +8,12 @@ use cairn::Error;
 use cairn::ids::IdSet;
 use cairn::upkeep::prune::{PruneOptions, prune};
 use cairn::upkeep::{add_index, id_list};
-use cairn_store::{Location, StoreOptions, open_prunable};
+use cairn_store::Location;
 use clap::Parser;
 
-use super::{Context, age, options};
+use super::access::Access;
+use super::store_flags::StoreFlags;
+use super::{Context, age};
 
 /// Remove the chunks from a store that no index refers to
 ///
@@ -43,6 +45,9 @@ pub(super) struct Args {
     /// File with ids of further chunks to keep, one a line
     #[arg(long, value_name = "FILE", value_delimiter = ',')]
     ids: Vec<PathBuf>,
+
+    #[command(flatten)]
+    reach: StoreFlags,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
@@ -51,9 +56,10 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         !(asks && args.index.contains(&Location::Stdio)),
         "standard input cannot be both an index and the answer to a question: add --yes"
     );
+    let access = Access::new(context, &args.reach);
     // Before the indexes are read: no writer can come in between.
-    let store = open_prunable(&args.store, &StoreOptions::default())?;
-    let keep = wanted(args, context)?;
+    let store = access.prunable(&args.store)?;
+    let keep = wanted(args, &access)?;
     if asks && !is_confirmed(keep.ids().len(), &args.store)? {
         return Ok(());
     }
@@ -72,10 +78,10 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
 }
 
 /// All that is to be kept.
-fn wanted(args: &Args, context: &Context) -> anyhow::Result<IdSet> {
+fn wanted(args: &Args, access: &Access<'_>) -> anyhow::Result<IdSet> {
     let mut keep = IdSet::default();
     for location in &args.index {
-        add_index(&mut keep, &options::index(location, context.digest)?);
+        add_index(&mut keep, &access.index(location)?);
     }
     for file in &args.ids {
         id_list::read(file, &mut keep)?;

@@ -1,10 +1,11 @@
 //! `cairn verify`
 
 use cairn::upkeep::verify::{VerifyOptions, verify};
-use cairn_store::{Location, PruneStore, StoreOptions, open_local, open_prunable};
+use cairn_store::{Location, PruneStore};
 use clap::Parser;
 
 use super::Context;
+use super::access::Access;
 use super::options::Concurrency;
 
 /// Check that every chunk of a store is what its name says
@@ -26,10 +27,11 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     context.signals.catch()?;
+    let access = Access::without_flags(context);
     let store: Box<dyn PruneStore> = if args.repair {
-        open_prunable(&args.store, &StoreOptions::default())?
+        access.prunable(&args.store)?
     } else {
-        Box::new(open_local(&args.store, &StoreOptions::default())?)
+        Box::new(access.local(&args.store)?)
     };
     let options = VerifyOptions {
         digest: context.digest,

@@ -7,7 +7,8 @@ use cairn_store::Location;
 use clap::Parser;
 
 use super::Context;
-use super::options::{self, Concurrency};
+use super::access::Access;
+use super::store_flags::StoreFlags;
 
 /// Check that a file is what an index describes
 ///
@@ -21,11 +22,11 @@ pub(super) struct Args {
     file: PathBuf,
 
     #[command(flatten)]
-    concurrency: Concurrency,
+    reach: StoreFlags,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
-    let index = options::index(&args.index, context.digest)?;
-    verify_index(&index, &args.file, args.concurrency.processors(), &context.progress)?;
+    let index = Access::new(context, &args.reach).index(&args.index)?;
+    verify_index(&index, &args.file, args.reach.concurrency.processors(), &context.progress)?;
     Ok(())
 }

@@ -1,14 +1,19 @@
 //! A blob out of its index and a store.
 //!
 //! ```text
-//! index -(plan, pure)-> steps {in place | zero | own | store}
-//!       -(fill xN, positional writes)-> file -(rename)-> output
+//! index + seeds -(plan, pure)-> steps {in place | zero | own | seed | store}
+//!               -(fill xN, positional writes)-> file -(rename)-> output
 //! ```
 //! The plan is a value and is tested as one; filling carries it out. Every byte written was
-//! verified against its id first.
+//! verified against its id first, but for blocks shared with a seed that the user trusts. Where a seed turns out not to hold what its index says, the chunks
+//! concerned are planned again without it.
 
 mod fill;
+mod matches;
 mod plan;
+mod reflink;
+mod seed;
+mod tally;
 mod target;
 
 use std::path::Path;
@@ -16,10 +21,15 @@ use std::path::Path;
 use cairn_formats::Index;
 use cairn_store::Store;
 
+use self::fill::{Filling, Miss};
+use self::matches::SeedMap;
 pub use self::plan::{Plan, Step};
+pub use self::seed::Seed;
+pub use self::tally::ExtractStats;
+use self::tally::Tally;
 use self::target::Target;
 use crate::check::chunks_in_place;
-use crate::{Monitor, Result, Silent, Unit};
+use crate::{Error, Monitor, Result, Silent, Unit};
 
 /// How a blob is extracted.
 #[derive(Clone, Debug)]
@@ -27,6 +37,11 @@ pub struct ExtractOptions {
     /// Write into the output itself and keep what is already right, instead of building a new file
     /// that replaces it. Block devices are always written in place.
     pub in_place: bool,
+    /// Make a new index, in memory, of a seed that does not hold what its index says, instead of doing
+    /// without that seed.
+    pub regenerate: bool,
+    /// Share blocks with seeds without reading them first: what the seed's index says is believed.
+    pub trust_seeds: bool,
     /// Return only when the output has reached the disk.
     pub flush: bool,
     /// How many threads work, at least 1.
@@ -35,36 +50,19 @@ pub struct ExtractOptions {
 
 impl Default for ExtractOptions {
     fn default() -> Self {
-        Self { in_place: false, flush: false, workers: 1 }
+        Self { in_place: false, regenerate: false, trust_seeds: false, flush: false, workers: 1 }
     }
 }
 
-/// Where the chunks of a run came from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ExtractStats {
-    /// Chunks in the index.
-    pub chunks: u64,
-    /// Bytes in the blob.
-    pub bytes: u64,
-    /// Chunks that the output held already.
-    pub in_place: u64,
-    /// Chunks of zeros, for which nothing was fetched.
-    pub zero: u64,
-    /// Chunks copied from elsewhere in the output.
-    pub own: u64,
-    /// Chunks fetched from the store.
-    pub fetched: u64,
-    /// The block size of the output, in bytes.
-    pub block_size: u64,
-}
-
-/// Writes the blob of an index to `output`.
+/// Writes the blob of an index to `output`, with chunks from seeds, in their order of preference,
+/// and from a store.
 ///
 /// Unless it is written in place, the output appears whole or not at all, and a file it replaces
 /// keeps its mode and owner. An output written in place is left as it is on an error, and running
 /// again goes on from there.
 pub fn extract(
     index: &Index,
+    seeds: Vec<Seed>,
     store: &dyn Store,
     output: &Path,
     options: &ExtractOptions,
@@ -76,19 +74,122 @@ pub fn extract(
     let in_place = if target.is_blank() {
         monitor.start("Validating", Unit::Chunks, Some(0));
         monitor.finish();
-        Vec::new()
+        vec![false; index.len()]
     } else {
         // On a device, zeros that are there need not be written; in a file a hole costs less than
         // looking.
         let zeros_matter = target.is_device();
         chunks_in_place(index, target.file(), output, zeros_matter, options.workers, monitor)?
     };
-    let plan = Plan::new(index, &in_place);
-    let stats = ExtractStats { block_size: target.block_size()?, ..plan.stats(index) };
+    let mut stats = ExtractStats {
+        chunks: index.len() as u64,
+        bytes: index.blob_size(),
+        in_place: in_place.iter().filter(|&&is_there| is_there).count() as u64,
+        block_size: target.block_size()?,
+        ..ExtractStats::default()
+    };
+    let job = Job { index, store, target: &target, options, monitor, tally: Tally::default() };
     monitor.start("Assembling", Unit::Chunks, Some(stats.chunks));
-    let filled = fill::fill(index, &plan, store, &target, options.workers, monitor);
+    let assembled = job.assemble(in_place, seeds);
     monitor.finish();
-    filled?;
+    stats.missed = assembled?;
+    job.tally.fill_in(&mut stats);
     target.finish(options.flush)?;
     Ok(stats)
+}
+
+/// A blob being put together.
+struct Job<'a> {
+    index: &'a Index,
+    store: &'a dyn Store,
+    target: &'a Target,
+    options: &'a ExtractOptions,
+    monitor: &'a dyn Monitor,
+    tally: Tally,
+}
+
+impl Job<'_> {
+    /// Plans and fills until every chunk is there. Returns how many chunks seeds have failed to give.
+    ///
+    /// After each round without success at least one seed is given up, or cut anew, which is done
+    /// once; so this ends.
+    fn assemble(&self, mut is_there: Vec<bool>, mut seeds: Vec<Seed>) -> Result<u64> {
+        self.monitor.advance(is_there.iter().filter(|&&is_there| is_there).count() as u64);
+        let mut missed = 0;
+        loop {
+            let blocks: Vec<Option<u64>> =
+                seeds.iter().map(|seed| self.target.block_shared_with(seed.file())).collect();
+            let plan = self.plan(&is_there, &seeds, &blocks);
+            let filling = Filling {
+                index: self.index,
+                store: self.store,
+                seeds: &seeds,
+                blocks: &blocks,
+                target: self.target,
+                trust_seeds: self.options.trust_seeds,
+                workers: self.options.workers,
+                monitor: self.monitor,
+                tally: &self.tally,
+            };
+            let misses = filling.fill(&plan.steps)?;
+            if misses.is_empty() {
+                filling.copy_own(&plan.steps)?;
+                return Ok(missed);
+            }
+            missed += misses.len() as u64;
+            is_there = there_now(&plan, &misses, self.index.len());
+            seeds = self.mend(seeds, &misses)?;
+        }
+    }
+
+    fn plan(&self, is_there: &[bool], seeds: &[Seed], blocks: &[Option<u64>]) -> Plan {
+        let maps = seeds.iter().zip(blocks);
+        let maps: Vec<SeedMap<'_>> =
+            maps.map(|(seed, &block)| SeedMap::new(seed.index(), block)).collect();
+        Plan::new(self.index, is_there, &maps)
+    }
+
+    /// The seeds without those that have failed; or these with a new index, if that is wanted.
+    fn mend(&self, seeds: Vec<Seed>, misses: &[Miss]) -> Result<Vec<Seed>> {
+        let mut mended = Vec::new();
+        for (number, mut seed) in seeds.into_iter().enumerate() {
+            if misses.iter().any(|miss| miss.seed == number) {
+                if !self.options.regenerate || seed.is_fresh() {
+                    continue;
+                }
+                match seed.cut(number + 1, self.options.workers, &Quiet(self.monitor)) {
+                    Err(Error::Interrupted) => return Err(Error::Interrupted),
+                    // The store has what it would have had.
+                    Err(_) => continue,
+                    Ok(()) => {}
+                }
+            }
+            mended.push(seed);
+        }
+        Ok(mended)
+    }
+}
+
+/// Which chunks are there after a plan was carried out with some misses, but for the copies inside
+/// the output.
+fn there_now(plan: &Plan, misses: &[Miss], len: usize) -> Vec<bool> {
+    let mut is_there = vec![true; len];
+    for step in &plan.steps {
+        if let Step::Own { chunks, .. } = step {
+            is_there[chunks.clone()].fill(false);
+        }
+    }
+    for miss in misses {
+        is_there[miss.position] = false;
+    }
+    is_there
+}
+
+/// Passes on the user's wish to end, while another phase is being shown.
+struct Quiet<'a>(&'a dyn Monitor);
+
+impl Monitor for Quiet<'_> {
+    fn is_interrupted(&self) -> bool {
+        self.0.is_interrupted()
+    }
 }

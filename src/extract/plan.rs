@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use cairn_formats::Index;
 
-use super::ExtractStats;
+use super::matches::{Run, SeedMap};
 use crate::check::zeros_of;
 use crate::ids::Firsts;
 
@@ -17,6 +17,15 @@ pub enum Step {
     Zero(Range<usize>),
     /// They are fetched from the store.
     Store(Range<usize>),
+    /// They are taken from a seed, where they are consecutive too.
+    Seed {
+        /// The chunks to write.
+        chunks: Range<usize>,
+        /// Number of the seed.
+        seed: usize,
+        /// Position in the seed's index of the first chunk to take.
+        from: usize,
+    },
     /// They are copied from another place of the output itself, whose first chunk is `from`. Done
     /// after all other steps.
     Own {
@@ -46,7 +55,10 @@ enum Source {
 impl Plan {
     /// Plans an output. `in_place` tells which chunks the output holds already, and is empty for a new
     /// one.
-    pub fn new(index: &Index, in_place: &[bool]) -> Self {
+    ///
+    /// Zeros cost least, then what the output has itself, then seeds, the longest run first. What
+    /// is in none of them is fetched.
+    pub(super) fn new(index: &Index, in_place: &[bool], seeds: &[SeedMap<'_>]) -> Self {
         let zeros = zeros_of(index).id();
         let mut first = Firsts::new(index);
         let is_in_place = |position: usize| in_place.get(position).copied().unwrap_or(false);
@@ -54,19 +66,37 @@ impl Plan {
         for position in (0..in_place.len()).filter(|&position| in_place[position]) {
             first.of(position);
         }
+        let is_zero = |position: usize| {
+            let chunk = index.chunk(position);
+            chunk.id == zeros && chunk.len == index.sizes().max()
+        };
         let mut plan = Self { steps: Vec::new() };
-        for (position, chunk) in index.chunks().enumerate() {
+        let mut position = 0;
+        while position < index.len() {
             let source = if is_in_place(position) {
                 Source::InPlace
-            } else if chunk.id == zeros && chunk.len == index.sizes().max() {
+            } else if is_zero(position) {
                 Source::Zero
             } else {
-                match first.of(position) {
-                    known if known == position => Source::Store,
-                    from => Source::Own(from),
+                let ends = |position| is_in_place(position) || is_zero(position);
+                let run = best_run(index, position, seeds, ends);
+                let known = first.of(position);
+                // A single chunk is copied inside the output without being read by us; a longer run
+                // from a seed is not broken for it.
+                let is_known = known != position;
+                match run.filter(|(_, run)| !is_known || run.chunks.len() > 1) {
+                    Some((seed, Run { chunks, from, .. })) => {
+                        chunks.clone().for_each(|position| _ = first.of(position));
+                        position = chunks.end;
+                        plan.steps.push(Step::Seed { chunks, seed, from });
+                        continue;
+                    }
+                    None if is_known => Source::Own(known),
+                    None => Source::Store,
                 }
             };
             plan.add(position, source);
+            position += 1;
         }
         plan
     }
@@ -94,24 +124,31 @@ impl Plan {
             }
         }
     }
+}
 
-    /// How many chunks and bytes come from where.
-    pub(super) fn stats(&self, index: &Index) -> ExtractStats {
-        let mut stats = ExtractStats {
-            chunks: index.len() as u64,
-            bytes: index.blob_size(),
-            ..ExtractStats::default()
-        };
-        for step in &self.steps {
-            match step {
-                Step::InPlace(range) => stats.in_place += range.len() as u64,
-                Step::Zero(range) => stats.zero += range.len() as u64,
-                Step::Store(range) => stats.fetched += range.len() as u64,
-                Step::Own { chunks, .. } => stats.own += chunks.len() as u64,
-            }
+impl Step {
+    /// The chunks that it makes.
+    pub fn chunks(&self) -> Range<usize> {
+        match self {
+            Step::InPlace(chunks)
+            | Step::Zero(chunks)
+            | Step::Store(chunks)
+            | Step::Seed { chunks, .. }
+            | Step::Own { chunks, .. } => chunks.clone(),
         }
-        stats
     }
+}
+
+/// The best run over all seeds, with the number of its seed. Of equals the first wins.
+fn best_run(
+    index: &Index,
+    position: usize,
+    seeds: &[SeedMap<'_>],
+    ends: impl Fn(usize) -> bool,
+) -> Option<(usize, Run)> {
+    let runs = seeds.iter().enumerate();
+    let runs = runs.filter_map(|(seed, map)| Some((seed, map.best(index, position, &ends)?)));
+    runs.reduce(|best, next| if next.1.weight > best.1.weight { next } else { best })
 }
 
 #[cfg(test)]
@@ -135,8 +172,52 @@ mod tests {
     }
 
     fn plan(chunks: &str, in_place: &str) -> Vec<Step> {
+        plan_with_seeds(chunks, in_place, &[])
+    }
+
+    fn plan_with_seeds(chunks: &str, in_place: &str, seeds: &[&str]) -> Vec<Step> {
         let in_place: Vec<bool> = in_place.bytes().map(|flag| flag == b'=').collect();
-        Plan::new(&index(chunks), &in_place).steps
+        let seeds: Vec<Index> = seeds.iter().map(|chunks| index(chunks)).collect();
+        let maps: Vec<SeedMap<'_>> = seeds.iter().map(|seed| SeedMap::new(seed, None)).collect();
+        Plan::new(&index(chunks), &in_place, &maps).steps
+    }
+
+    #[test]
+    fn what_a_seed_has_is_not_fetched() {
+        let expected = [
+            Step::Store(0..1),
+            Step::Seed { chunks: 1..4, seed: 0, from: 0 },
+            Step::Store(4..5),
+            Step::Seed { chunks: 5..6, seed: 0, from: 2 },
+        ];
+        assert_eq!(plan_with_seeds("xabcye", "", &["abecd", "abc", "e"])[..1], expected[..1]);
+        assert_eq!(plan_with_seeds("xabcyc", "", &["abc"])[..3], expected[..3]);
+        assert_eq!(plan_with_seeds("xabcye", "", &["abce"])[1..3], expected[1..3]);
+    }
+
+    #[test]
+    fn the_longest_run_over_all_seeds_wins() {
+        let seed = |chunks, seed, from| Step::Seed { chunks, seed, from };
+        assert_eq!(plan_with_seeds("abcd", "", &["ab", "xabcd"]), [seed(0..4, 1, 1)]);
+        assert_eq!(plan_with_seeds("ab", "", &["ab", "ab"]), [seed(0..2, 0, 0)]);
+    }
+
+    #[test]
+    fn what_is_in_place_or_zero_ends_a_run() {
+        let seed = |chunks, from| Step::Seed { chunks, seed: 0, from };
+        let expected = [seed(0..1, 0), Step::InPlace(1..2), seed(2..3, 2)];
+        assert_eq!(plan_with_seeds("abc", "-=-", &["abc"]), expected);
+        let expected = [seed(0..1, 0), Step::Zero(1..2), seed(2..3, 2)];
+        assert_eq!(plan_with_seeds("a0c", "", &["a0c"]), expected);
+    }
+
+    #[test]
+    fn a_repeated_chunk_is_copied_but_breaks_no_run() {
+        let seed = |chunks, from| Step::Seed { chunks, seed: 0, from };
+        let own = Step::Own { chunks: 2..3, from: 0 };
+        assert_eq!(plan_with_seeds("aba", "", &["ab"]), [seed(0..2, 0), own]);
+        assert_eq!(plan_with_seeds("abab", "", &["abab"]), [seed(0..4, 0)]);
+        assert_eq!(plan_with_seeds("ababc", "", &["abc"]), [seed(0..2, 0), seed(2..5, 0)]);
     }
 
     #[test]
@@ -180,7 +261,7 @@ mod tests {
         let mut index = Index::of_blob(Digest::default(), ChunkSizes::default());
         index.push(ChunkId::from_bytes([1; 32]), 10);
         index.push(ChunkId::from_bytes([1; 32]), 11);
-        assert_eq!(Plan::new(&index, &[]).steps, [Step::Store(0..2)]);
+        assert_eq!(Plan::new(&index, &[], &[]).steps, [Step::Store(0..2)]);
     }
 
     #[test]
@@ -196,13 +277,11 @@ mod tests {
             let flags: String =
                 (0..len).map(|_| if random() % 3 == 0 { '=' } else { '-' }).collect();
             let mut next = 0;
-            for step in plan(&chunks, &flags) {
-                let (Step::InPlace(range)
-                | Step::Zero(range)
-                | Step::Store(range)
-                | Step::Own { chunks: range, .. }) = step;
-                assert_eq!(range.start, next);
-                next = range.end;
+            let seed: String =
+                (0..len / 2).map(|_| char::from(b"0abcdefxyz"[random() as usize % 10])).collect();
+            for step in plan_with_seeds(&chunks, &flags, &[&seed, "abc"]) {
+                assert_eq!(step.chunks().start, next);
+                next = step.chunks().end;
             }
             assert_eq!(next, len);
         }

@@ -12,6 +12,7 @@ use cairn_store::local::{NewFile, fails_late, leads_to_descriptor};
 use rustix::fs::{FallocateFlags, FlockOperation, copy_file_range, fallocate, flock};
 use rustix::io::{Errno, pwritev};
 
+use super::reflink;
 use crate::check::len_of;
 use crate::{Error, Result};
 
@@ -109,10 +110,34 @@ impl Target {
         Ok(metadata.blksize())
     }
 
-    /// Writes consecutive chunks, which by their type are verified.
-    pub(super) fn write(&self, at: u64, chunks: &[Chunk<'_>]) -> Result<()> {
+    /// The size of blocks that the output can share with a file, if it can.
+    pub(super) fn block_shared_with(&self, source: &File) -> Option<u64> {
+        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let directory = directory.unwrap_or(Path::new("."));
+        if self.is_device { None } else { reflink::block_shared_with(source, directory) }
+    }
+
+    /// Lets a range share the blocks of another file. Both must begin and end at blocks.
+    pub(super) fn share(&self, source: &File, from: u64, to: Range<u64>) -> io::Result<()> {
+        reflink::share(source, from..from + (to.end - to.start), self.file(), to.start)
+    }
+
+    /// Writes consecutive chunks, which by their type are verified, of which the first is at `at`. What
+    /// is outside of `within` is left out.
+    pub(super) fn write(&self, at: u64, chunks: &[Chunk<'_>], within: &Range<u64>) -> Result<()> {
+        let mut end = at;
+        let clip = |chunk: &'_ Chunk<'_>| {
+            let start = end;
+            end += chunk.data().len() as u64;
+            let from = within.start.clamp(start, end) - start;
+            let to = within.end.clamp(start, end) - start;
+            from as usize..to.max(from) as usize
+        };
+        let clips: Vec<Range<usize>> = chunks.iter().map(clip).collect();
+        let parts = chunks.iter().zip(clips).map(|(chunk, clip)| &chunk.data()[clip]);
         let mut slices: Vec<IoSlice<'_>> =
-            chunks.iter().map(|chunk| IoSlice::new(chunk.data())).collect();
+            parts.filter(|part| !part.is_empty()).map(IoSlice::new).collect();
+        let at = at.max(within.start);
         let mut slices = &mut slices[..];
         let mut at = at;
         while !slices.is_empty() {

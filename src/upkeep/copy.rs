@@ -147,7 +147,7 @@ impl Store for Route<'_> {
         if self.source.keeps() {
             self.source.keep(chunk, coded)?;
         }
-        if coded.coding() == self.target.coding() {
+        if coded.coding() == self.target.coding().into() {
             return self.target.put(coded);
         }
         self.target.put(&lock(&self.encoder).encode(chunk, self.target.coding()))

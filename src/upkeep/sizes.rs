@@ -5,14 +5,14 @@
 //!   { "id": "4e2a…", "uncompressed_size": 65536, "compressed_size": 20112 }
 //! ]
 //! ```
-//! The stored size is left out where it is not known or not a compressed one.
+//! The stored size is left out where it is not known.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Write};
 use std::path::Path;
 
-use cairn_formats::{ChunkId, Coding, Index, IndexChunk};
+use cairn_formats::{ChunkId, Index, IndexChunk};
 use cairn_store::{PruneStore, Stored};
 use serde::Deserialize;
 
@@ -38,8 +38,6 @@ pub fn write(
     path: &Path,
     monitor: &dyn Monitor,
 ) -> Result<()> {
-    // Plain chunks are not compressed, so desync gives no compressed size for them.
-    let store = store.filter(|store| store.coding() != Coding::Plain);
     let written = |e| Error::io("write to", path)(e);
     if index.is_empty() {
         return output.write_all(b"null\n").map_err(written);

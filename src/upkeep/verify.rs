@@ -64,18 +64,17 @@ impl fmt::Display for BadChunk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, error, removed } = self;
         match error {
-            StoreError::Invalid { source, .. } => match source {
-                FormatError::WrongId { actual, .. } => {
-                    write!(f, "chunk id {id} does not match its hash {actual}")?;
-                }
-                FormatError::BadCoding { coding, why, .. } => {
-                    write!(f, "invalid chunk {id}: invalid {coding} data: {why}")?;
-                }
-                FormatError::WrongSize { expected, .. } => {
-                    write!(f, "invalid chunk {id}: it has more than {expected} bytes")?;
-                }
-                other => write!(f, "invalid chunk {id}: {other}")?,
-            },
+            StoreError::Invalid { source: FormatError::WrongId { actual, .. }, .. } => {
+                write!(f, "chunk id {id} does not match its hash {actual}")?;
+            }
+            StoreError::Invalid { source: FormatError::WrongSize { expected, .. }, .. } => {
+                write!(f, "invalid chunk {id}: it has more than {expected} bytes")?;
+            }
+            StoreError::Invalid { source, .. } => {
+                let cause = source.to_string();
+                let name = format!("chunk {id}: ");
+                write!(f, "invalid {name}{}", cause.strip_prefix(&name).unwrap_or(&cause))?;
+            }
             other => write!(f, "invalid chunk {id}: {other}")?,
         }
         f.write_str(if *removed { ": removed" } else { "" })

@@ -135,7 +135,10 @@ impl Wanted {
                 }
                 // What is in the first place is the thing to mend.
                 Ok(None) => return Err(self.error.take().expect("a copy was refused before")),
-                Err(e @ Error::Invalid { .. }) if self.copies == 1 => self.error = Some(e),
+                Err(e @ Error::Invalid { .. }) if self.copies == 1 => {
+                    tracing::warn!(%id, error = %e, "chunk is damaged");
+                    self.error = Some(e);
+                }
                 Err(e) => return Err(self.error.take().unwrap_or(e)),
             }
         }
@@ -145,6 +148,8 @@ impl Wanted {
     fn refuse(&mut self, store: &dyn Store, source: FormatError) {
         self.is_here = false;
         let at = self.chunk.start;
+        let name = store.name();
+        tracing::warn!(id = %self.chunk.id, at, store = name, error = %source, "chunk is damaged");
         self.error.get_or_insert(Error::Chunk { store: store.name(), at, source });
     }
 }

@@ -64,5 +64,5 @@ fn write_file(path: &Path, index: &Index, mode: u32, flush: bool) -> io::Result<
 
 fn no_index_there(location: &Location) -> Error {
     let why = "indexes are not supported at this kind of location".to_owned();
-    Error::Unsupported { place: location.to_string(), why }
+    Error::Unsupported { place: location.without_secrets(), why }
 }

@@ -3,7 +3,9 @@
 //! ```text
 //! store      the traits: get, has, put; what absence and errors mean
 //! location   what a user types -> a typed address
+//! options    how a store is to be used -> its form
 //! open       an address -> a store
+//! remote     how stores on other machines are reached
 //! fetch      chunks out of a store, decoded and verified
 //! index      an address <-> an index
 //! memory     a store in memory
@@ -23,6 +25,8 @@ pub mod local;
 mod location;
 pub mod memory;
 mod open;
+mod options;
+mod remote;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -33,5 +37,7 @@ pub use index::{read_index, write_index};
 pub use local::{Durability, LocalOptions, LocalStore};
 pub use location::Location;
 pub use memory::MemoryStore;
-pub use open::{StoreOptions, open, open_local, open_prunable, open_writable};
+pub use open::{open, open_local, open_prunable, open_writable};
+pub use options::{FormOptions, StoreOptions};
+pub use remote::{RemoteOptions, Retry, Secret};
 pub use store::{Facts, PruneStore, Store, Stored, WriteStore};

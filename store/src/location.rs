@@ -43,6 +43,26 @@ impl FromStr for Location {
     }
 }
 
+impl Location {
+    /// The location for a log: a URL without its password and query, either of which may let
+    /// whoever has it in.
+    pub fn without_secrets(&self) -> String {
+        let text = self.to_string();
+        let Location::Remote { scheme, .. } = self else { return text };
+        let rest = &text[scheme.len() + "://".len()..];
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let authority = match authority.rsplit_once('@') {
+            Some((user, host)) => match user.split_once(':') {
+                Some((user, _)) => format!("{user}:***@{host}"),
+                None => authority.to_owned(),
+            },
+            None => authority.to_owned(),
+        };
+        let path = path.split(['?', '#']).next().unwrap_or_default();
+        format!("{scheme}://{authority}{path}")
+    }
+}
+
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -76,5 +96,19 @@ mod tests {
             assert_eq!(expected.to_string(), text);
         }
         assert!("".parse::<Location>().is_err());
+    }
+
+    #[test]
+    fn a_log_sees_neither_password_nor_query() {
+        for (text, expected) in [
+            ("/a?b", "/a?b"),
+            ("https://h/s/?X-Signature=1", "https://h/s/"),
+            ("https://h?x", "https://h"),
+            ("https://u:p@h:80/s", "https://u:***@h:80/s"),
+            ("https://u:p@q@h/s@t", "https://u:***@h/s@t"),
+            ("sftp://u@h/s", "sftp://u@h/s"),
+        ] {
+            assert_eq!(text.parse::<Location>().unwrap().without_secrets(), expected);
+        }
     }
 }

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use cairn_formats::{ChunkId, CodedChunk, Coding};
+use cairn_formats::{ChunkId, CodedChunk, WriteCoding};
 
 use crate::{Facts, PruneStore, Result, Store, Stored, WriteStore};
 
 /// Chunks in memory.
 #[derive(Debug)]
 pub struct MemoryStore {
-    coding: Coding,
+    coding: WriteCoding,
     chunks: Mutex<HashMap<ChunkId, CodedChunk>>,
     /// No chunk is older.
     began: SystemTime,
@@ -19,13 +19,13 @@ pub struct MemoryStore {
 
 impl Default for MemoryStore {
     fn default() -> Self {
-        Self::new(Coding::Zstd)
+        Self::new(WriteCoding::default())
     }
 }
 
 impl MemoryStore {
     /// An empty store that wants its chunks in the given coding.
-    pub fn new(coding: Coding) -> Self {
+    pub fn new(coding: WriteCoding) -> Self {
         Self { coding, chunks: Mutex::default(), began: SystemTime::now() }
     }
 
@@ -73,7 +73,7 @@ impl WriteStore for MemoryStore {
         Ok(())
     }
 
-    fn coding(&self) -> Coding {
+    fn coding(&self) -> WriteCoding {
         self.coding
     }
 

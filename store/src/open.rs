@@ -2,22 +2,15 @@
 
 use crate::combine::Router;
 use crate::local::{LocalOptions, LocalStore};
-use crate::{Error, Location, PruneStore, Result, Store, WriteStore};
+use crate::{Error, Location, PruneStore, Result, Store, StoreOptions, WriteStore};
 
-/// How stores are opened.
-#[derive(Clone, Debug, Default)]
-pub struct StoreOptions {
-    /// For stores on this machine.
-    pub local: LocalOptions,
-}
-
-/// Opens one or more stores for reading. Several are asked in their order.
-pub fn open(locations: &[Location], options: &StoreOptions) -> Result<Box<dyn Store>> {
-    match locations {
+/// Opens one or more stores for reading, each with its options. Several are asked in their order.
+pub fn open(stores: &[(Location, StoreOptions)]) -> Result<Box<dyn Store>> {
+    match stores {
         [] => Err(Error::Unsupported { place: "store".into(), why: "none given".into() }),
-        [only] => open_one(only, options),
+        [(location, options)] => open_one(location, options),
         many => {
-            let stores = many.iter().map(|location| open_one(location, options));
+            let stores = many.iter().map(|(location, options)| open_one(location, options));
             Ok(Box::new(Router::new(stores.collect::<Result<_>>()?)))
         }
     }
@@ -25,36 +18,54 @@ pub fn open(locations: &[Location], options: &StoreOptions) -> Result<Box<dyn St
 
 /// Opens a store for writing. A missing directory is created.
 pub fn open_writable(location: &Location, options: &StoreOptions) -> Result<Box<dyn WriteStore>> {
-    match location {
-        Location::Local(path) => Ok(Box::new(LocalStore::create(path, options.local.clone())?)),
-        Location::Remote { .. } | Location::Stdio => Err(no_store(location)),
-    }
+    let store: Box<dyn WriteStore> = match location {
+        Location::Local(path) => Box::new(LocalStore::create(path, local(options))?),
+        Location::Remote { .. } | Location::Stdio => return Err(no_store(location)),
+    };
+    log_opened(location, options, "for writing");
+    Ok(store)
 }
 
 /// Opens a store to remove chunks from it. An error if anybody is writing to it.
 pub fn open_prunable(location: &Location, options: &StoreOptions) -> Result<Box<dyn PruneStore>> {
-    match location {
-        Location::Local(path) => Ok(Box::new(LocalStore::alone(path, options.local.clone())?)),
-        Location::Remote { .. } | Location::Stdio => Err(no_store(location)),
-    }
+    let store: Box<dyn PruneStore> = match location {
+        Location::Local(path) => Box::new(LocalStore::alone(path, local(options))?),
+        Location::Remote { .. } | Location::Stdio => return Err(no_store(location)),
+    };
+    log_opened(location, options, "for pruning");
+    Ok(store)
 }
 
 /// Opens a store on this machine to look at its files. Whoever removes any needs [`open_prunable`].
 pub fn open_local(location: &Location, options: &StoreOptions) -> Result<LocalStore> {
-    match location {
-        Location::Local(path) => LocalStore::open(path, options.local.clone()),
+    let store = match location {
+        Location::Local(path) => LocalStore::open(path, local(options))?,
         Location::Remote { .. } | Location::Stdio => {
             let why = "not a store on this machine".to_owned();
-            Err(Error::Unsupported { place: location.to_string(), why })
+            return Err(Error::Unsupported { place: location.without_secrets(), why });
         }
-    }
+    };
+    log_opened(location, options, "for looking at its files");
+    Ok(store)
 }
 
 fn open_one(location: &Location, options: &StoreOptions) -> Result<Box<dyn Store>> {
-    match location {
-        Location::Local(path) => Ok(Box::new(LocalStore::open(path, options.local.clone())?)),
-        Location::Remote { .. } | Location::Stdio => Err(no_store(location)),
-    }
+    let store: Box<dyn Store> = match location {
+        Location::Local(path) => Box::new(LocalStore::open(path, local(options))?),
+        Location::Remote { .. } | Location::Stdio => return Err(no_store(location)),
+    };
+    log_opened(location, options, "for reading");
+    Ok(store)
+}
+
+fn log_opened(location: &Location, options: &StoreOptions, purpose: &str) {
+    let store = location.without_secrets();
+    tracing::debug!(store, purpose, form = %options.form, "store opened");
+}
+
+fn local(options: &StoreOptions) -> LocalOptions {
+    let &StoreOptions { ref form, durability, skip_verify, .. } = options;
+    LocalOptions { form: form.clone(), durability, skip_verify }
 }
 
 fn no_store(location: &Location) -> Error {
@@ -62,5 +73,5 @@ fn no_store(location: &Location) -> Error {
         Location::Remote { scheme, .. } => format!("{scheme} stores are not supported"),
         Location::Stdio | Location::Local(_) => "not the location of a store".to_owned(),
     };
-    Error::Unsupported { place: location.to_string(), why }
+    Error::Unsupported { place: location.without_secrets(), why }
 }

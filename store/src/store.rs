@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use cairn_formats::{Chunk, ChunkId, CodedChunk, Coding};
+use cairn_formats::{Chunk, ChunkId, CodedChunk, WriteCoding};
 
 use crate::{Error, Result};
 
@@ -55,11 +55,12 @@ pub trait Store: Send + Sync {
 
 /// A store to which chunks can be written.
 pub trait WriteStore: Store {
-    /// Keeps a chunk, in the coding it comes in. It appears whole or not at all, and putting it again changes nothing.
+    /// Keeps a chunk, whatever coding it comes in. It appears whole or not at all, and putting it
+    /// again changes nothing.
     fn put(&self, chunk: &CodedChunk) -> Result<()>;
 
     /// The coding in which this store wants its chunks.
-    fn coding(&self) -> Coding;
+    fn coding(&self) -> WriteCoding;
 
     /// Returns once everything put before is as durable as the store was asked to make it.
     fn sync(&self) -> Result<()>;
@@ -132,7 +133,7 @@ macro_rules! pass_on {
             (**self).put(chunk)
         }
 
-        fn coding(&self) -> Coding {
+        fn coding(&self) -> WriteCoding {
             (**self).coding()
         }
 

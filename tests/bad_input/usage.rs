@@ -1,5 +1,8 @@
 //! What is typed wrongly is refused before anything is done, with exit code 2.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
 use super::common::Sandbox;
 
 #[track_caller]
@@ -97,4 +100,18 @@ fn an_empty_location_is_refused() {
     let mut command = sandbox.command("make new.caibx blob -s");
     command.arg("");
     super::common::run(command, None).misused(&["--store", "empty"]);
+}
+
+#[test]
+fn a_suffix_that_leads_elsewhere_is_refused() {
+    let sandbox = Sandbox::with_store(b"a short blob");
+    let before = sandbox.snapshot();
+    for suffix in [&b""[..], b"xz", b"/xz", b"./xz", b".\xff"] {
+        for words in ["make new.caibx blob -s store", "extract blob.caibx out -s store"] {
+            let mut command = sandbox.command(words);
+            command.env("CASYNC_COMPRESSED_CHUNK_SUFFIX", OsStr::from_bytes(suffix));
+            super::common::run(command, None).fails(&["CASYNC_COMPRESSED_CHUNK_SUFFIX: "]);
+            sandbox.is_as(&before, words);
+        }
+    }
 }

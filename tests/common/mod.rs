@@ -114,6 +114,10 @@ impl Sandbox {
             .args(["--default-signal=HUP,INT,TERM", env!("CARGO_BIN_EXE_cairn")])
             .args(words.split_whitespace())
             .current_dir(self.directory.path())
+            .env_remove("CASYNC_COMPRESSED_CHUNK_SUFFIX")
+            .env("HOME", self.directory.path())
+            .env_remove("XDG_CONFIG_HOME")
+            .env_remove("DESYNC_ENCRYPTION_KEY")
             .env_remove("DESYNC_ENABLE_PARSABLE_PROGRESS")
             .env_remove("DESYNC_PROGRESSBAR_ENABLED");
         command
@@ -150,40 +154,52 @@ impl Sandbox {
             .args(["-c", &format!("{script} && exec \"$0\" \"$@\"")])
             .arg(env!("CARGO_BIN_EXE_cairn"))
             .args(words.split_whitespace())
-            .current_dir(self.directory.path());
+            .current_dir(self.directory.path())
+            .env("HOME", self.directory.path())
+            .env_remove("XDG_CONFIG_HOME");
         command
     }
 
     /// Runs the real casync.
     pub fn casync(&self, words: &str) -> Outcome {
+        run(self.casync_command(words), None)
+    }
+
+    /// Runs the real casync with an environment variable.
+    pub fn casync_with_env(&self, words: &str, name: &str, value: &str) -> Outcome {
+        let mut command = self.casync_command(words);
+        command.env(name, value);
+        run(command, None)
+    }
+
+    fn casync_command(&self, words: &str) -> Command {
         let mut command = Command::new("casync");
         command
             .args(words.split_whitespace())
             .current_dir(self.directory.path())
+            .env_remove("CASYNC_COMPRESSED_CHUNK_SUFFIX")
             .env_remove("CASYNC_STORE");
         if let Err(e) = Command::new("casync").arg("--version").output() {
             panic!(
                 "these tests run the real casync, and it does not start ({e}): run scripts/test"
             );
         }
-        run(command, None)
+        command
     }
 
-    /// Runs the real desync. `None`, said aloud, where it is not installed: it cannot be had everywhere.
-    #[allow(clippy::print_stderr, reason = "a test that was left out must be seen")]
-    pub fn desync(&self, test: &str, words: &str) -> Option<Outcome> {
-        if Command::new("desync").arg("--help").output().is_err() {
-            eprintln!("NOT RUN: {test} needs desync");
-            return None;
-        }
+    /// Writes the configuration file.
+    pub fn configure(&self, content: &str) {
+        self.write(".config/desync/config.json", content.as_bytes());
+    }
+
+    /// Runs the real desync, which [`desync_is_here`] has found.
+    pub fn desync(&self, words: &str) -> Outcome {
         let mut command = Command::new("desync");
         command
             .args(words.split_whitespace())
             .current_dir(self.directory.path())
-            .env("HOME", self.directory.path())
-            .env_remove("DESYNC_ENABLE_PARSABLE_PROGRESS")
-            .env_remove("DESYNC_PROGRESSBAR_ENABLED");
-        Some(run(command, None))
+            .env("HOME", self.path("home"));
+        run(command, None)
     }
 
     /// Runs a command that must fail, and checks that it says so properly and changes nothing:
@@ -206,6 +222,16 @@ impl Sandbox {
             assert!(after[name] == *content, "{words} has changed {name}");
         }
     }
+}
+
+/// Whether the real desync is installed. If not, says which test is left out.
+#[allow(clippy::print_stderr, reason = "a test that was left out must be seen")]
+pub fn desync_is_here(test: &str) -> bool {
+    let is_here = Command::new("desync").arg("--help").output().is_ok();
+    if !is_here {
+        eprintln!("NOT RUN: {test} needs desync, which scripts/install-desync installs");
+    }
+    is_here
 }
 
 fn walk(path: &Path, found: &mut dyn FnMut(&Path)) {

@@ -51,6 +51,31 @@ impl Drop for Mount {
     }
 }
 
+/// A file system of some kind in a file, mounted as `fs` in a sandbox. To be dropped before it.
+pub struct FileSystem {
+    path: PathBuf,
+}
+
+impl FileSystem {
+    /// One of 400 MiB: `btrfs`, `xfs` or `ext4`.
+    pub fn new(sandbox: &Sandbox, kind: &str) -> Self {
+        let (image, path) = (sandbox.path("fs.image"), sandbox.path("fs"));
+        let file = std::fs::File::create(&image).unwrap();
+        file.set_len(400 << 20).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        let (image, place) = (image.to_str().unwrap(), path.to_str().unwrap());
+        system(&format!("mkfs.{kind}"), &["-q", image]);
+        system("mount", &["-o", "loop", image, place]);
+        Self { path }
+    }
+}
+
+impl Drop for FileSystem {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.path).status();
+    }
+}
+
 /// A block device whose bytes are a file.
 pub struct Device {
     path: String,

@@ -11,5 +11,6 @@ mod info;
 mod inspect_chunks;
 mod interrupts;
 mod prune;
+mod sealed;
 mod stores;
 mod verify;

@@ -28,7 +28,14 @@ impl Router {
             match question(store.as_ref()) {
                 Ok(Some(answer)) => return Ok(Some(answer)),
                 Ok(None) => {}
-                Err(e) => failure = failure.or(Some(e)),
+                Err(e) => {
+                    tracing::warn!(
+                        store = store.name(),
+                        error = e.to_string(),
+                        "store failed, the next is asked"
+                    );
+                    failure = failure.or(Some(e));
+                }
             }
         }
         failure.map_or(Ok(None), Err)
@@ -52,6 +59,9 @@ impl Store for Router {
             while copy.is_some() && skip > 0 {
                 (skip, copies) = (skip - 1, copies + 1);
                 copy = store.another(id, copies)?;
+            }
+            if copy.is_some() {
+                tracing::warn!(%id, store = store.name(), "chunk is taken from another copy");
             }
             Ok(copy)
         })

@@ -3,11 +3,12 @@
 //! ```text
 //! store/
 //!   4e2a/
-//!     4e2a07…ab.cacnk         compressed chunk; or without suffix, a plain one
+//!     4e2a07…ab.cacnk         chunk, in one of the forms that `cairn_formats::form` tells of
 //!     .tmp-cacnk.2768240641   being written; counts as nothing
 //! ```
 //! A chunk is written to a temporary file beside its place and renamed, so it is there whole or not
-//! at all, and writers need no lock among each other. One store writes one coding and reads all.
+//! at all, and writers need no lock among each other. One store writes, lists and removes chunks in one
+//! form, its own. It reads that form's sister, too: plain chunks beside compressed ones.
 
 use std::collections::hash_map::RandomState;
 use std::fs::{self, File, OpenOptions};
@@ -19,7 +20,7 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use cairn_formats::chunker::LARGEST_CHUNK;
-use cairn_formats::{ChunkId, CodedChunk, Coding, Error as FormatError, names};
+use cairn_formats::{ChunkId, CodedChunk, Coding, Error as FormatError, Form, WriteCoding};
 use rustix::fs::OFlags;
 
 use super::late::fails_late;
@@ -59,18 +60,14 @@ impl FromStr for Durability {
 }
 
 /// How a local store is kept.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct LocalOptions {
-    /// In which coding chunks are written: zstd or plain. Both are read.
-    pub coding: Coding,
+    /// The form in which chunks are kept. Compressed and plain are both read.
+    pub form: Form,
     /// When chunks must have reached the disk.
     pub durability: Durability,
-}
-
-impl Default for LocalOptions {
-    fn default() -> Self {
-        Self { coding: Coding::Zstd, durability: Durability::None }
-    }
+    /// Whether the chunks that are read are [trusted](CodedChunk::trusted).
+    pub skip_verify: bool,
 }
 
 /// Chunks as files in a directory.
@@ -78,8 +75,8 @@ impl Default for LocalOptions {
 pub struct LocalStore {
     pub(super) root: PathBuf,
     pub(super) options: LocalOptions,
-    /// Whether only chunks in the store's own coding count as being here, so that whoever reads
-    /// only that coding finds all that is put.
+    /// Whether only chunks in the store's own form count as being here, so that whoever reads only
+    /// that form finds all that is put.
     is_written: bool,
     /// Held as long as the store is open for writing.
     _lock: Option<Lock>,
@@ -128,17 +125,38 @@ impl LocalStore {
         Ok(Self { is_written: true, _lock: Some(Lock::alone(root)?), ..store })
     }
 
-    pub(super) fn path(&self, id: &ChunkId, coding: Coding) -> PathBuf {
-        self.root.join(names::path(id, coding))
+    /// Where a chunk lies in the store's own form.
+    /// The form in which its chunks are kept.
+    pub fn form(&self) -> &Form {
+        &self.options.form
     }
 
-    /// The two names under which a chunk may lie, the likelier first.
-    fn paths(&self, id: &ChunkId) -> [(PathBuf, Coding); 2] {
-        let codings = match self.options.coding {
-            Coding::Plain => [Coding::Plain, Coding::Zstd],
-            Coding::Zstd | Coding::Xz | Coding::Gzip => [Coding::Zstd, Coding::Plain],
-        };
-        codings.map(|coding| (self.path(id, coding), coding))
+    pub(super) fn path(&self, id: &ChunkId) -> PathBuf {
+        self.root.join(self.options.form.path(id))
+    }
+
+    /// The two places where a chunk may lie, the likelier first, and whether it is compressed there.
+    fn paths(&self, id: &ChunkId) -> [(PathBuf, bool); 2] {
+        let paths = self.options.form.paths(id);
+        paths.map(|(path, compressed)| (self.root.join(path), compressed))
+    }
+
+    /// The copies of a chunk that can be had, the likelier first. An error is of one copy.
+    fn copies(&self, id: &ChunkId) -> impl Iterator<Item = Result<CodedChunk>> {
+        self.paths(id).into_iter().filter_map(|place| self.read_copy(id, place).transpose())
+    }
+
+    /// Reads a chunk in one of its places; `None` if there is none.
+    fn read_copy(
+        &self,
+        id: &ChunkId,
+        (path, compressed): (PathBuf, bool),
+    ) -> Result<Option<CodedChunk>> {
+        let coding = if compressed { Coding::Zstd } else { Coding::Plain };
+        let Some(bytes) = read_chunk(id, &path, coding)? else { return Ok(None) };
+        let chunk = self.options.form.unseal(id, compressed, bytes);
+        let chunk = chunk.map_err(Error::invalid(path.display().to_string()))?;
+        Ok(Some(if self.options.skip_verify { chunk.trusted() } else { chunk }))
     }
 
     /// Creates the temporary file for a chunk in `directory`, which is made if it is missing.
@@ -174,23 +192,20 @@ impl LocalStore {
 
 impl Store for LocalStore {
     fn get(&self, id: &ChunkId) -> Result<Option<CodedChunk>> {
-        let mut found =
-            self.paths(id).into_iter().filter_map(|place| read_coded(id, place).transpose());
-        found.next().transpose()
+        self.copies(id).next().transpose()
     }
 
     fn another(&self, id: &ChunkId, tried: usize) -> Result<Option<CodedChunk>> {
-        let mut found =
-            self.paths(id).into_iter().filter_map(|place| read_coded(id, place).transpose());
-        found.nth(tried).transpose()
+        self.copies(id).nth(tried).transpose()
     }
 
     fn has(&self, id: &ChunkId) -> Result<bool> {
         let names = if self.is_written { 1 } else { 2 };
+        let least = self.options.form.overhead() as u64;
         for (path, _) in self.paths(id).into_iter().take(names) {
             match fs::metadata(&path) {
                 // A crash can leave a name without its bytes; such a chunk must be written again.
-                Ok(metadata) if metadata.is_file() && metadata.len() > 0 => return Ok(true),
+                Ok(metadata) if metadata.is_file() && metadata.len() > least => return Ok(true),
                 Ok(_) => {}
                 Err(e) if is_absence(&e) => {}
                 Err(e) => return Err(Error::io("look for", &path)(e)),
@@ -206,15 +221,14 @@ impl Store for LocalStore {
 
 impl WriteStore for LocalStore {
     fn put(&self, chunk: &CodedChunk) -> Result<()> {
-        let path = self.path(&chunk.id(), chunk.coding());
+        let path = self.path(&chunk.id());
+        let bytes = self.options.form.seal(chunk).map_err(Error::invalid(self.name()))?;
         let directory = path.parent().unwrap_or(&self.root);
         let (file, temporary) = self.create_temporary(directory)?;
-        let written = self
-            .write_chunk(file, chunk.bytes())
-            .map_err(Error::io("write chunk", &path))
-            .and_then(|()| {
-                fs::rename(&temporary, &path).map_err(Error::io("rename chunk to", &path))
-            });
+        let written =
+            self.write_chunk(file, &bytes).map_err(Error::io("write chunk", &path)).and_then(
+                |()| fs::rename(&temporary, &path).map_err(Error::io("rename chunk to", &path)),
+            );
         if written.is_err() {
             // The first error is the one to report.
             let _ = fs::remove_file(&temporary);
@@ -224,8 +238,8 @@ impl WriteStore for LocalStore {
         written
     }
 
-    fn coding(&self) -> Coding {
-        self.options.coding
+    fn coding(&self) -> WriteCoding {
+        self.options.form.coding()
     }
 
     fn sync(&self) -> Result<()> {
@@ -239,22 +253,8 @@ impl WriteStore for LocalStore {
     }
 }
 
-/// Reads a chunk by one of its names; `None` if there is none.
-fn read_coded(id: &ChunkId, place: (PathBuf, Coding)) -> Result<Option<CodedChunk>> {
-    let Some(bytes) = read_chunk(id, &place)? else { return Ok(None) };
-    let (path, coding) = place;
-    let chunk = match coding {
-        Coding::Plain if bytes.is_empty() => {
-            Err(FormatError::BadCoding { id: *id, coding, why: "the file is empty".to_owned() })
-        }
-        Coding::Plain => Ok(CodedChunk::new(*id, Coding::Plain, bytes)),
-        Coding::Zstd | Coding::Xz | Coding::Gzip => CodedChunk::from_compressed(*id, bytes),
-    };
-    chunk.map(Some).map_err(Error::invalid(path.display().to_string()))
-}
-
-/// Reads a chunk file; `None` if there is none.
-fn read_chunk(id: &ChunkId, (path, coding): &(PathBuf, Coding)) -> Result<Option<Vec<u8>>> {
+/// Reads a chunk file; `None` if there is none. Id and coding are for messages.
+fn read_chunk(id: &ChunkId, path: &Path, coding: Coding) -> Result<Option<Vec<u8>>> {
     // casync's caches mark a missing chunk by a link to /dev/null, and a pipe must not block us.
     let flags = OFlags::NONBLOCK.bits() as i32;
     let mut file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
@@ -268,7 +268,7 @@ fn read_chunk(id: &ChunkId, (path, coding): &(PathBuf, Coding)) -> Result<Option
     }
     if metadata.len() > LARGEST_FILE {
         let why = format!("a file of {} bytes is too long for a chunk", metadata.len());
-        let source = FormatError::BadCoding { id: *id, coding: *coding, why };
+        let source = FormatError::BadCoding { id: *id, coding, why };
         return Err(Error::invalid(path.display().to_string())(source));
     }
     let mut bytes = vec![0; metadata.len() as usize];
@@ -293,27 +293,31 @@ mod tests {
 
     use super::*;
 
-    fn coded(data: &[u8], coding: Coding) -> CodedChunk {
+    const CODINGS: [WriteCoding; 2] = [WriteCoding::Zstd, WriteCoding::Plain];
+
+    fn coded(data: &[u8], coding: WriteCoding) -> CodedChunk {
         Encoder::new(DEFAULT_LEVEL).encode(&Chunk::name(Digest::default(), data), coding)
     }
 
-    fn store(directory: &tempfile::TempDir, coding: Coding) -> LocalStore {
-        let options = LocalOptions { coding, durability: Durability::Each };
+    fn store(directory: &tempfile::TempDir, coding: WriteCoding) -> LocalStore {
+        let form = Form::default().with_compression(coding == WriteCoding::Zstd);
+        let options = LocalOptions { form, durability: Durability::Each, skip_verify: false };
         LocalStore::create(&directory.path().join("store"), options).unwrap()
     }
 
     #[test]
     fn chunks_lie_where_casync_looks_for_them() {
         let directory = tempfile::tempdir().unwrap();
-        for coding in [Coding::Zstd, Coding::Plain] {
+        for coding in CODINGS {
             let store = store(&directory, coding);
             let chunk = coded(b"hello", coding);
             store.put(&chunk).unwrap();
-            let path = store.root.join(names::path(&chunk.id(), coding));
+            let path = store.path(&chunk.id());
             assert_eq!(fs::read(&path).unwrap(), chunk.bytes());
             let siblings = fs::read_dir(path.parent().unwrap()).unwrap();
             for entry in siblings {
-                assert!(names::parse(entry.unwrap().file_name().to_str().unwrap()).is_some());
+                let name = entry.unwrap().file_name();
+                assert!(store.options.form.parse(name.to_str().unwrap()).is_some());
             }
         }
     }
@@ -321,15 +325,16 @@ mod tests {
     #[test]
     fn a_store_reads_both_codings() {
         let directory = tempfile::tempdir().unwrap();
-        let (zstd, plain) = (store(&directory, Coding::Zstd), store(&directory, Coding::Plain));
-        let chunk = coded(b"plain", Coding::Plain);
+        let (zstd, plain) =
+            (store(&directory, WriteCoding::Zstd), store(&directory, WriteCoding::Plain));
+        let chunk = coded(b"plain", WriteCoding::Plain);
         plain.put(&chunk).unwrap();
         assert_eq!(zstd.get(&chunk.id()).unwrap(), Some(chunk.clone()));
         // It would be put again for those who read zstd alone, but a reader has it.
         assert!(!zstd.has(&chunk.id()).unwrap());
         let reader = LocalStore::open(&zstd.root, LocalOptions::default()).unwrap();
         assert!(reader.has(&chunk.id()).unwrap());
-        let compressed = coded(b"plain", Coding::Zstd);
+        let compressed = coded(b"plain", WriteCoding::Zstd);
         zstd.put(&compressed).unwrap();
         assert_eq!(reader.get(&chunk.id()).unwrap(), Some(compressed));
         assert_eq!(reader.another(&chunk.id(), 1).unwrap(), Some(chunk.clone()));
@@ -339,10 +344,10 @@ mod tests {
     #[test]
     fn an_empty_file_is_no_chunk() {
         let directory = tempfile::tempdir().unwrap();
-        let store = store(&directory, Coding::Zstd);
-        let chunk = coded(b"lost in a crash", Coding::Zstd);
+        let store = store(&directory, WriteCoding::Zstd);
+        let chunk = coded(b"lost in a crash", WriteCoding::Zstd);
         store.put(&chunk).unwrap();
-        File::create(store.path(&chunk.id(), Coding::Zstd)).unwrap();
+        File::create(store.path(&chunk.id())).unwrap();
         assert!(!store.has(&chunk.id()).unwrap());
         assert!(store.get(&chunk.id()).is_err());
         store.put(&chunk).unwrap();
@@ -368,9 +373,9 @@ mod tests {
     #[test]
     fn a_mark_for_a_missing_chunk_is_absence() {
         let directory = tempfile::tempdir().unwrap();
-        let store = store(&directory, Coding::Zstd);
-        let id = coded(b"marked", Coding::Plain).id();
-        let path = store.path(&id, Coding::Plain);
+        let store = store(&directory, WriteCoding::Zstd);
+        let id = coded(b"marked", WriteCoding::Plain).id();
+        let path = store.root.join(Form::default().paths(&id)[1].0.clone());
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::os::unix::fs::symlink("/dev/null", &path).unwrap();
         assert_eq!(store.get(&id).unwrap(), None);

@@ -9,8 +9,6 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use cairn_formats::{Coding, names};
-
 use super::chunks::{LocalStore, TEMPORARY_PREFIX, is_absence};
 use crate::{Error, Facts, PruneStore, Result, Stored};
 
@@ -69,15 +67,15 @@ impl LocalStore {
         if name.starts_with(TEMPORARY_PREFIX) {
             return Some(Stored::Leftover(Path::new(directory).join(name)));
         }
-        let (id, compressed) = names::parse(name)?;
-        let is_own = compressed == (self.options.coding != Coding::Plain);
+        let (id, compressed) = self.options.form.parse(name)?;
+        let is_own = compressed == self.options.form.is_compressed();
         // A chunk in the directory of another prefix is not found by its id either.
         (is_own && name.starts_with(directory)).then_some(Stored::Chunk(id))
     }
 
     fn place(&self, found: &Stored) -> PathBuf {
         match found {
-            Stored::Chunk(id) => self.path(id, self.options.coding),
+            Stored::Chunk(id) => self.path(id),
             Stored::Leftover(path) => self.root.join(path),
         }
     }
@@ -99,7 +97,7 @@ fn is_gone(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use cairn_formats::coding::{DEFAULT_LEVEL, Encoder};
-    use cairn_formats::{Chunk, CodedChunk, Digest};
+    use cairn_formats::{Chunk, CodedChunk, Digest, Form};
 
     use super::*;
     use crate::{LocalOptions, Store, WriteStore};
@@ -127,7 +125,7 @@ mod tests {
         let store = LocalStore::create(directory.path(), LocalOptions::default()).unwrap();
         let id = put(&store, b"listed").id();
         fs::create_dir_all(store.root.join("ffff")).unwrap();
-        let plain = names::path(&id, Coding::Plain);
+        let plain = Form::default().with_compression(false).path(&id);
         for stray in ["ffff/README", "README", &format!("ffff/{id}.cacnk"), &plain] {
             fs::write(store.root.join(stray), "stray").unwrap();
         }

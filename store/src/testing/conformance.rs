@@ -11,7 +11,7 @@
 use std::collections::BTreeSet;
 
 use cairn_formats::coding::{DEFAULT_LEVEL, Decoder, Encoder};
-use cairn_formats::{Chunk, ChunkId, CodedChunk, Coding, Digest};
+use cairn_formats::{Chunk, ChunkId, CodedChunk, Digest, WriteCoding};
 
 use crate::{Error, PruneStore, Stored};
 
@@ -96,7 +96,8 @@ fn removed_chunk_is_absent(store: &dyn PruneStore) {
     assert_eq!(store.get(&gone.id()).unwrap(), None);
     assert_eq!(store.facts(&Stored::Chunk(gone.id())).unwrap(), None);
     let facts = store.facts(&Stored::Chunk(kept.id())).unwrap().unwrap();
-    assert_eq!(facts.len, kept.bytes().len() as u64);
+    // A sealed chunk is longer than its coding.
+    assert!(facts.len >= kept.bytes().len() as u64);
     assert!(facts.modified.elapsed().is_ok_and(|age| age.as_secs() < 3600));
     assert_eq!(listed(store), [kept.id()]);
 }
@@ -104,7 +105,7 @@ fn removed_chunk_is_absent(store: &dyn PruneStore) {
 fn chunk_of_another_coding_is_a_chunk_too(store: &dyn PruneStore) {
     let chunk = Chunk::name(Digest::default(), b"as another store sent it".repeat(50));
     let mut encoder = Encoder::new(DEFAULT_LEVEL);
-    for coding in [Coding::Plain, Coding::Zstd] {
+    for coding in [WriteCoding::Plain, WriteCoding::Zstd] {
         store.put(&encoder.encode(&chunk, coding)).unwrap();
         let back = store.fetch(&chunk.id()).unwrap();
         assert_eq!(back.open(Digest::default(), &mut Decoder::new(), 1 << 20).unwrap(), chunk);

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use cairn_formats::{ChunkId, CodedChunk, Coding};
+use cairn_formats::{ChunkId, CodedChunk, WriteCoding};
 
 use crate::{Error, Result, Store, WriteStore};
 
@@ -92,7 +92,7 @@ impl<S: WriteStore> WriteStore for Faulty<S> {
         self.store.put(chunk)
     }
 
-    fn coding(&self) -> Coding {
+    fn coding(&self) -> WriteCoding {
         self.store.coding()
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use cairn_formats::{ChunkId, CodedChunk, Coding};
+use cairn_formats::{ChunkId, CodedChunk, WriteCoding};
 
 use crate::{Result, Store, WriteStore};
 
@@ -74,7 +74,7 @@ impl<S: WriteStore> WriteStore for Recorder<S> {
         self.store.put(chunk)
     }
 
-    fn coding(&self) -> Coding {
+    fn coding(&self) -> WriteCoding {
         self.store.coding()
     }
 

@@ -1,0 +1,114 @@
+//! How a command gets at its stores and indexes: configuration and flags make up the options of
+//! each, and the library opens them.
+//!
+//! ```text
+//! let access = Access::new(context, &args.reach);
+//! let index = access.index(&args.index)?;
+//! let store = access.stores(&args.stores.store)?;
+//! ```
+
+use cairn_formats::Index;
+use cairn_store::{
+    Durability, LocalStore, Location, PruneStore, Store, StoreOptions, WriteStore, open,
+    open_local, open_prunable, open_writable, read_index,
+};
+
+use super::Context;
+use super::config::{Flags, Key};
+use super::options::WriteOptions;
+use super::store_flags::{Given, StoreFlags};
+
+/// The way of one command to its stores and indexes.
+pub(super) struct Access<'a> {
+    context: &'a Context,
+    flags: Flags,
+}
+
+impl<'a> Access<'a> {
+    pub(super) fn new(context: &'a Context, flags: &StoreFlags) -> Self {
+        Self { context, flags: flags.given() }
+    }
+
+    /// Of a command that has no flags for stores.
+    pub(super) fn without_flags(context: &'a Context) -> Self {
+        Self { context, flags: Flags::default() }
+    }
+
+    /// Reads several indexes.
+    pub(super) fn indexes(&self, locations: &[Location]) -> anyhow::Result<Vec<Index>> {
+        locations.iter().map(|location| self.index(location)).collect()
+    }
+
+    /// Reads an index whose ids must be made with the digest the user said.
+    pub(super) fn index(&self, location: &Location) -> anyhow::Result<Index> {
+        self.check_index(location)?;
+        let index = read_index(location)?;
+        if index.digest() != self.context.digest {
+            let uses = index.digest();
+            anyhow::bail!("{location}: the index uses {uses}; say so with --digest {uses}");
+        }
+        Ok(index)
+    }
+
+    /// Refuses an index at a place that is not configured for one, before anything is done.
+    pub(super) fn check_index(&self, location: &Location) -> anyhow::Result<()> {
+        let settings = self.context.config.index_store(location, &self.flags)?;
+        settings.store_options(Durability::None)?;
+        Ok(())
+    }
+
+    /// Opens the stores for reading, each with its own options. They are asked in their order.
+    pub(super) fn stores(&self, locations: &[Location]) -> anyhow::Result<Box<dyn Store>> {
+        self.warn_of_useless_flags(locations);
+        let stores: Vec<(Location, StoreOptions)> = locations
+            .iter()
+            .map(|location| {
+                let settings = self.context.config.store(location, &self.flags)?;
+                Ok((location.clone(), settings.store_options(Durability::None)?))
+            })
+            .collect::<anyhow::Result<_>>()?;
+        Ok(open(&stores)?)
+    }
+
+    /// Opens a store for writing.
+    pub(super) fn writable(
+        &self,
+        location: &Location,
+        options: &Given<WriteOptions>,
+    ) -> anyhow::Result<Box<dyn WriteStore>> {
+        self.warn_of_useless_flags(std::slice::from_ref(location));
+        let mut flags = self.flags.clone();
+        flags.extend(options.given());
+        let settings = self.context.config.store(location, &flags)?;
+        Ok(open_writable(location, &settings.store_options(options.durability())?)?)
+    }
+
+    /// Opens a store to remove chunks from it.
+    pub(super) fn prunable(&self, location: &Location) -> anyhow::Result<Box<dyn PruneStore>> {
+        Ok(open_prunable(location, &self.options(location)?)?)
+    }
+
+    /// Opens a store on this machine to look at its files.
+    pub(super) fn local(&self, location: &Location) -> anyhow::Result<LocalStore> {
+        Ok(open_local(location, &self.options(location)?)?)
+    }
+
+    /// The options of a single store to which nothing is written.
+    fn options(&self, location: &Location) -> anyhow::Result<StoreOptions> {
+        self.warn_of_useless_flags(std::slice::from_ref(location));
+        self.context.config.store(location, &self.flags)?.store_options(Durability::None)
+    }
+
+    /// Says in the log which flags are of no use to any of the stores. Scripts pass them always, so
+    /// that is no error.
+    fn warn_of_useless_flags(&self, locations: &[Location]) {
+        if locations.iter().any(|location| matches!(location, Location::Remote { .. })) {
+            return;
+        }
+        // The number of workers is of use to all.
+        for key in self.flags.keys().filter(|&&key| key != Key::N) {
+            let flag = format!("--{}", key.name());
+            tracing::warn!(flag, "no store of this run can use the flag");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The log on standard error: what the crates of cairn say about their doings.
+//!
+//! ```text
+//! (nothing)                   no log
+//! --log-format text|json      what may need attention
+//! --verbose                   everything, as text unless the format is given
+//! ```
+//! Every event is one line. What is logged holds no secrets: that is for those who log to see to.
+
+use std::io;
+
+use clap::ValueEnum;
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
+use tracing::subscriber::set_global_default;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::{Registry, fmt};
+
+/// The crates whose events are logged; `cairn` covers the program too.
+const CRATES: [&str; 4] = ["cairn", "cairn_formats", "cairn_store", "cairn_fuse"];
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogFormat {
+    /// Time, level, place, message and `key=value`
+    Text,
+    /// A JSON object a line
+    Json,
+}
+
+impl LogFormat {
+    /// As it is typed.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        }
+    }
+}
+
+/// Starts the log if the user wants one, and says whether.
+pub(super) fn start(verbose: bool, format: Option<LogFormat>) -> bool {
+    let level = match (verbose, format) {
+        (true, _) => Level::DEBUG,
+        (false, Some(_)) => Level::INFO,
+        (false, None) => return false,
+    };
+    let level = LevelFilter::from_level(level);
+    let targets = Targets::new().with_targets(CRATES.map(|name| (name, level)));
+    // Where standard error is closed or full, the log is lost and the job goes on.
+    let lines = fmt::layer().with_writer(io::stderr).log_internal_errors(false);
+    let lines = match format.unwrap_or(LogFormat::Text) {
+        LogFormat::Text => lines.with_ansi(false).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    set_global_default(Registry::default().with(lines.with_filter(targets))).is_ok()
+}
