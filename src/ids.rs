@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::hash::BuildHasher;
+use std::hint::black_box;
 use std::sync::Mutex;
 
 use cairn_formats::{ChunkId, Index};
@@ -13,6 +14,9 @@ use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::flow::{each, lock};
+
+/// Look-ups whose places in a large table are fetched into the cache together.
+const LOOK_UPS_TOGETHER: usize = 32;
 
 /// From so many ids on another worker is worth its start.
 const WORTH_A_WORKER: usize = 1 << 17;
@@ -75,14 +79,6 @@ impl<'a> Firsts<'a> {
         Self { index, positions, hasher: DefaultHashBuilder::default() }
     }
 
-    /// Of this index, all asked for.
-    pub fn of_all(index: &'a Index) -> Self {
-        let positions = HashTable::with_capacity(index.len());
-        let mut firsts = Self { positions, ..Self::new(index) };
-        (0..index.len()).for_each(|position| _ = firsts.of(position));
-        firsts
-    }
-
     /// The first position asked for that has the chunk at `position`; itself if it is new.
     pub fn of(&mut self, position: usize) -> usize {
         let Self { index, positions, hasher } = self;
@@ -106,11 +102,6 @@ impl<'a> Firsts<'a> {
     /// Whether none has been asked for.
     pub fn is_empty(&self) -> bool {
         self.positions.is_empty()
-    }
-
-    /// The first positions, in no particular order.
-    pub fn positions(&self) -> impl Iterator<Item = usize> + '_ {
-        self.positions.iter().map(|&position| position as usize)
     }
 }
 
@@ -141,26 +132,36 @@ fn distinct_in_part(
     parts: usize,
 ) -> Vec<u32> {
     let hash = |position: u32| hasher.hash_one(index.chunk(position as usize).id.as_bytes());
+    let key = |position: u32| {
+        let chunk = index.chunk(position as usize);
+        (chunk.id, chunk.len)
+    };
     let mut table: HashTable<u32> = HashTable::with_capacity(index.len() / parts);
     let mut first = Vec::with_capacity(index.len() / parts);
-    for position in 0..number(index.len()) {
-        let own = hash(position);
-        // By bits of which the table makes no use.
-        if (own >> 32) as u32 as usize % parts != part {
-            continue;
+    // By bits of which the table makes no use.
+    let is_own = |hash: u64| (hash >> 32) as u32 as usize % parts == part;
+    let hashed = (0..number(index.len())).map(|position| (position, hash(position)));
+    let mut own = hashed.filter(|&(_, hash)| is_own(hash));
+    let mut together = Vec::with_capacity(LOOK_UPS_TOGETHER);
+    loop {
+        together.clear();
+        together.extend(own.by_ref().take(LOOK_UPS_TOGETHER));
+        if together.is_empty() {
+            return first;
         }
-        let key = |position: u32| {
-            let chunk = index.chunk(position as usize);
-            (chunk.id, chunk.len)
-        };
-        let wanted = key(position);
-        let entry = table.entry(own, |&known| key(known) == wanted, |&known| hash(known));
-        if let Entry::Vacant(vacant) = entry {
-            vacant.insert(position);
-            first.push(position);
+        // None of these waits for another, so the processor fetches their places all at once.
+        for &(_, hash) in &together {
+            black_box(table.find(hash, |_| false));
+        }
+        for &(position, own) in &together {
+            let wanted = key(position);
+            let entry = table.entry(own, |&known| key(known) == wanted, |&known| hash(known));
+            if let Entry::Vacant(vacant) = entry {
+                vacant.insert(position);
+                first.push(position);
+            }
         }
     }
-    first
 }
 
 fn number(position: usize) -> u32 {
@@ -196,7 +197,8 @@ mod tests {
         }
         // The same id with another length is another chunk.
         index.push(id(0), 11);
-        let mut firsts = Firsts::of_all(&index);
+        let mut firsts = Firsts::new(&index);
+        (0..index.len()).for_each(|position| _ = firsts.of(position));
         assert_eq!(firsts.len(), 1001);
         assert!((0..3000).all(|position| firsts.of(position) == position % 1000));
         assert_eq!(firsts.of(3000), 3000);
