@@ -4,7 +4,7 @@
 //! index -(batches)-> positions -(read, hash xN)-> chunks -> equal to the index's ids?
 //! ```
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
@@ -16,6 +16,7 @@ use rustix::io::Errno;
 
 use crate::buffer::Buffer;
 use crate::flow::each;
+use crate::ids::IdSet;
 use crate::{Error, Monitor, Result, Silent, Unit};
 
 /// Bytes read and hashed at once by one worker: several chunks for each lane of the hash kernel.
@@ -28,6 +29,27 @@ pub fn verify_index(
     workers: usize,
     monitor: &dyn Monitor,
 ) -> Result<()> {
+    let (file, metadata) = open_blob(path)?;
+    let len = len_of(&file).map_err(Error::io("measure", path))?;
+    let expected = index.blob_size();
+    if metadata.is_file() && len != expected || len < expected {
+        let why = format!("index size ({expected}) does not match file size ({len})");
+        return Err(Error::file(path, why));
+    }
+    // desync is silent about an empty blob, and there is nothing to interrupt.
+    let monitor = if index.is_empty() { &Silent } else { monitor };
+    monitor.start("", Unit::Chunks, Some(index.len() as u64));
+    let comparison = Comparison::new(index, &file, path);
+    let all_good = |(): &mut (), outcomes: Outcomes<'_>| {
+        outcomes.into_iter().try_for_each(|(_, outcome)| outcome.map(|_| ()))
+    };
+    let outcome = comparison.run(workers, monitor, || (), all_good);
+    monitor.finish();
+    outcome
+}
+
+/// Opens what an index can describe: a file or a block device.
+pub(crate) fn open_blob(path: &Path) -> Result<(File, Metadata)> {
     // A pipe must not block before it is refused.
     let flags = OFlags::NONBLOCK.bits() as i32;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path);
@@ -39,18 +61,7 @@ pub fn verify_index(
     if !metadata.is_file() && !metadata.file_type().is_block_device() {
         return Err(Error::file(path, "is neither a file nor a block device"));
     }
-    let len = len_of(&file).map_err(Error::io("measure", path))?;
-    let expected = index.blob_size();
-    if metadata.is_file() && len != expected || len < expected {
-        let why = format!("index size ({expected}) does not match file size ({len})");
-        return Err(Error::file(path, why));
-    }
-    // desync is silent about an empty blob, and there is nothing to interrupt.
-    let monitor = if index.is_empty() { &Silent } else { monitor };
-    monitor.start("", Unit::Chunks, Some(index.len() as u64));
-    let outcome = Comparison::new(index, &file, path).run(workers, monitor, |_, outcome| outcome);
-    monitor.finish();
-    outcome
+    Ok((file, metadata))
 }
 
 /// Tells for each chunk of an index whether a file already holds it in its place. The file must be
@@ -65,77 +76,101 @@ pub(crate) fn chunks_in_place(
 ) -> Result<Vec<bool>> {
     let flags: Vec<AtomicBool> = (0..index.len()).map(|_| AtomicBool::new(false)).collect();
     monitor.start("Validating", Unit::Chunks, Some(index.len() as u64));
-    let comparison = Comparison { zeros_matter, ..Comparison::new(index, file, path) };
-    let outcome = comparison.run(workers, monitor, |position, outcome| {
-        flags[position].store(outcome.is_ok(), Ordering::Relaxed);
+    let mut comparison = Comparison::new(index, file, path);
+    if !zeros_matter {
+        comparison.ignored.insert(comparison.zeros.id());
+    }
+    let note = |(): &mut (), outcomes: Outcomes<'_>| {
+        for (position, outcome) in outcomes {
+            flags[position].store(outcome.is_ok(), Ordering::Relaxed);
+        }
         Ok(())
-    });
+    };
+    let outcome = comparison.run(workers, monitor, || (), note);
     monitor.finish();
     outcome?;
     Ok(flags.into_iter().map(AtomicBool::into_inner).collect())
 }
 
+/// How the chunks of a batch fared, by their positions.
+pub(crate) type Outcomes<'a> = Vec<(usize, Result<Chunk<'a>>)>;
+
 /// A file and the index it is held against.
-struct Comparison<'a> {
+pub(crate) struct Comparison<'a> {
     index: &'a Index,
     file: &'a File,
     path: &'a Path,
     zeros: Chunk<'static>,
-    /// Whether it must be known where zeros are.
-    zeros_matter: bool,
+    /// Chunks that are not looked at.
+    ignored: IdSet,
 }
 
 impl<'a> Comparison<'a> {
     fn new(index: &'a Index, file: &'a File, path: &'a Path) -> Self {
-        Self { index, file, path, zeros: zeros_of(index), zeros_matter: true }
+        Self { index, file, path, zeros: zeros_of(index), ignored: IdSet::default() }
     }
 
-    /// Reads and hashes all chunks and tells `each_chunk` how each one fared.
-    fn run(
+    /// The same without some of the chunks.
+    pub(crate) fn without(index: &'a Index, file: &'a File, path: &'a Path, ids: IdSet) -> Self {
+        Self { ignored: ids, ..Self::new(index, file, path) }
+    }
+
+    /// Reads and hashes all chunks that matter, and tells `each_batch` how they fared. Every worker
+    /// has a state of its own, made by `state`.
+    pub(crate) fn run<S>(
         &self,
         workers: usize,
         monitor: &dyn Monitor,
-        each_chunk: impl Fn(usize, Result<()>) -> Result<()> + Sync,
+        state: impl Fn() -> S + Sync,
+        each_batch: impl Fn(&mut S, Outcomes<'_>) -> Result<()> + Sync,
     ) -> Result<()> {
         let batches = self.index.batches(0..self.index.len(), BATCH);
-        each(workers, batches, Buffer::default, |buffer, batch| {
+        let state = || (Buffer::default(), state());
+        each(workers, batches, state, |(buffer, state), batch| {
             monitor.check()?;
-            for (position, outcome) in self.batch(buffer, batch)? {
-                monitor.advance(1);
-                each_chunk(position, outcome)?;
-            }
+            let outcomes = self.batch(buffer, batch)?;
+            let count = outcomes.len() as u64;
+            each_batch(state, outcomes)?;
+            monitor.advance(count);
             Ok(())
         })
     }
 
-    /// Checks consecutive chunks. Those without an outcome were not looked at.
-    fn batch(&self, buffer: &mut Buffer, batch: Range<usize>) -> Result<Vec<(usize, Result<()>)>> {
-        let start = self.index.chunk(batch.start).start;
-        let len = (self.index.chunk(batch.end - 1).end() - start) as usize;
-        let all_zeros = batch.clone().all(|position| self.is_zero_chunk(position));
-        if all_zeros && !self.zeros_matter {
+    /// The positions that matter among these.
+    pub(crate) fn wanted(&self, positions: Range<usize>) -> impl DoubleEndedIterator<Item = usize> {
+        positions.filter(|&position| !self.ignored.contains(&self.index.chunk(position).id))
+    }
+
+    /// Checks those of consecutive chunks that matter.
+    fn batch<'b>(&'b self, buffer: &'b mut Buffer, batch: Range<usize>) -> Result<Outcomes<'b>> {
+        let wanted: Vec<usize> = self.wanted(batch).collect();
+        let (Some(&first), Some(&last)) = (wanted.first(), wanted.last()) else {
             return Ok(Vec::new());
-        }
-        if all_zeros && self.is_hole(start, len) {
-            return Ok(batch.map(|position| (position, Ok(()))).collect());
+        };
+        let start = self.index.chunk(first).start;
+        let len = (self.index.chunk(last).end() - start) as usize;
+        let zeros = |position| (position, Ok(self.zeros.by_ref()));
+        if wanted.iter().all(|&position| self.is_zero_chunk(position)) && self.is_hole(start, len) {
+            return Ok(wanted.into_iter().map(zeros).collect());
         }
         let buffer = buffer.front(len);
         self.file.read_exact_at(buffer, start).map_err(Error::io("read", self.path))?;
+        let buffer = &*buffer;
         let claim = |position: usize| {
             let chunk = self.index.chunk(position);
             let from = (chunk.start - start) as usize;
             (chunk.id, &buffer[from..from + chunk.len])
         };
         // Zeros are compared, which is many times faster than hashing them.
-        let (zero, rest): (Vec<usize>, Vec<usize>) = batch
-            .filter(|&position| self.zeros_matter || !self.is_zero_chunk(position))
+        let (zero, rest): (Vec<usize>, Vec<usize>) = wanted
+            .into_iter()
             .partition(|&position| self.is_zero_chunk(position) && is_zero(claim(position).1));
         let claims: Vec<_> = rest.iter().map(|&position| claim(position)).collect();
         let verified = Chunk::verify_many(self.index.digest(), &claims).into_iter();
-        let outcomes = verified.zip(rest).map(|(outcome, position)| {
-            (position, outcome.map(|_| ()).map_err(|e| self.differs(position, &e)))
-        });
-        Ok(zero.into_iter().map(|position| (position, Ok(()))).chain(outcomes).collect())
+        let outcomes = verified
+            .zip(rest)
+            .map(|(outcome, position)| (position, outcome.map_err(|e| self.differs(position, &e))));
+        Ok(zero.into_iter().map(zeros).chain(outcomes).collect())
     }
 
     /// Whether the file has a hole there, which need not be read to be known as zeros.

@@ -4,11 +4,22 @@
 //! million chunks costs a fifth of its own size, and both are keyed at random: whoever makes an input
 //! or an index must not choose collisions.
 
+use std::convert::Infallible;
 use std::hash::BuildHasher;
+use std::hint::black_box;
+use std::sync::Mutex;
 
 use cairn_formats::{ChunkId, Index};
 use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
+
+use crate::flow::{each, lock};
+
+/// Look-ups whose places in a large table are fetched into the cache together.
+const LOOK_UPS_TOGETHER: usize = 32;
+
+/// From so many ids on another worker is worth its start.
+const WORTH_A_WORKER: usize = 1 << 17;
 
 /// A set of ids that keeps their order.
 #[derive(Debug, Default)]
@@ -68,14 +79,6 @@ impl<'a> Firsts<'a> {
         Self { index, positions, hasher: DefaultHashBuilder::default() }
     }
 
-    /// Of this index, all asked for.
-    pub fn of_all(index: &'a Index) -> Self {
-        let positions = HashTable::with_capacity(index.len());
-        let mut firsts = Self { positions, ..Self::new(index) };
-        (0..index.len()).for_each(|position| _ = firsts.of(position));
-        firsts
-    }
-
     /// The first position asked for that has the chunk at `position`; itself if it is new.
     pub fn of(&mut self, position: usize) -> usize {
         let Self { index, positions, hasher } = self;
@@ -100,10 +103,64 @@ impl<'a> Firsts<'a> {
     pub fn is_empty(&self) -> bool {
         self.positions.is_empty()
     }
+}
 
-    /// The first positions, in no particular order.
-    pub fn positions(&self) -> impl Iterator<Item = usize> + '_ {
-        self.positions.iter().map(|&position| position as usize)
+/// The first positions of all distinct chunks of an index, in runs of rising ones.
+///
+/// Each worker looks at all ids and keeps a table of its share of them: what takes the time is not to
+/// read the list but to hit a large table at random.
+pub fn distinct(index: &Index, workers: usize) -> Vec<u32> {
+    let hasher = DefaultHashBuilder::default();
+    let parts = workers.clamp(1, index.len() / WORTH_A_WORKER + 1);
+    let found: Vec<Mutex<Vec<u32>>> = (0..parts).map(|_| Mutex::default()).collect();
+    let find = |(): &mut (), part: usize| {
+        *lock(&found[part]) = distinct_in_part(index, &hasher, part, parts);
+        Ok::<(), Infallible>(())
+    };
+    let Ok(()) = each(parts, 0..parts, || (), find);
+    let mut found = found.into_iter().map(|part| part.into_inner().unwrap_or_default());
+    let mut all = found.next().unwrap_or_default();
+    found.for_each(|part| all.extend(part));
+    all
+}
+
+/// Of those ids whose hash falls to one of the parts.
+fn distinct_in_part(
+    index: &Index,
+    hasher: &DefaultHashBuilder,
+    part: usize,
+    parts: usize,
+) -> Vec<u32> {
+    let hash = |position: u32| hasher.hash_one(index.chunk(position as usize).id.as_bytes());
+    let key = |position: u32| {
+        let chunk = index.chunk(position as usize);
+        (chunk.id, chunk.len)
+    };
+    let mut table: HashTable<u32> = HashTable::with_capacity(index.len() / parts);
+    let mut first = Vec::with_capacity(index.len() / parts);
+    // By bits of which the table makes no use.
+    let is_own = |hash: u64| (hash >> 32) as u32 as usize % parts == part;
+    let hashed = (0..number(index.len())).map(|position| (position, hash(position)));
+    let mut own = hashed.filter(|&(_, hash)| is_own(hash));
+    let mut together = Vec::with_capacity(LOOK_UPS_TOGETHER);
+    loop {
+        together.clear();
+        together.extend(own.by_ref().take(LOOK_UPS_TOGETHER));
+        if together.is_empty() {
+            return first;
+        }
+        // None of these waits for another, so the processor fetches their places all at once.
+        for &(_, hash) in &together {
+            black_box(table.find(hash, |_| false));
+        }
+        for &(position, own) in &together {
+            let wanted = key(position);
+            let entry = table.entry(own, |&known| key(known) == wanted, |&known| hash(known));
+            if let Entry::Vacant(vacant) = entry {
+                vacant.insert(position);
+                first.push(position);
+            }
+        }
     }
 }
 
@@ -140,10 +197,27 @@ mod tests {
         }
         // The same id with another length is another chunk.
         index.push(id(0), 11);
-        let mut firsts = Firsts::of_all(&index);
+        let mut firsts = Firsts::new(&index);
+        (0..index.len()).for_each(|position| _ = firsts.of(position));
         assert_eq!(firsts.len(), 1001);
         assert!((0..3000).all(|position| firsts.of(position) == position % 1000));
         assert_eq!(firsts.of(3000), 3000);
         assert_eq!(Firsts::new(&index).of(2500), 2500);
+    }
+
+    #[test]
+    fn distinct_chunks_are_found_by_any_number_of_workers() {
+        let mut index = Index::of_blob(Digest::default(), ChunkSizes::default());
+        let distinct_ids = 2 * WORTH_A_WORKER as u32;
+        for n in 0..distinct_ids + 50_000 {
+            index.push(id(n % distinct_ids), 10);
+        }
+        for workers in [1, 2, 5] {
+            let mut found = distinct(&index, workers);
+            found.sort_unstable();
+            assert!(found.into_iter().eq(0..distinct_ids), "{workers} workers");
+        }
+        let empty = Index::of_blob(Digest::default(), ChunkSizes::default());
+        assert!(distinct(&empty, 2).is_empty());
     }
 }

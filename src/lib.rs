@@ -5,7 +5,9 @@
 //! extract   index + store -> file
 //! cat       index + store -> bytes, in order
 //! check     index + file -> do they match?
+//! upkeep    looks after stores: verify, prune, cache, chop, info
 //! flow      workers, the only place jobs start threads
+//! storing   chunks into a store that may have some already
 //! ids       which chunks came by already, and where they are
 //! monitor   how jobs say what they are doing
 //! ```
@@ -21,6 +23,8 @@ pub mod flow;
 pub mod ids;
 pub mod make;
 pub mod monitor;
+mod storing;
+pub mod upkeep;
 
 pub use error::{Error, Result};
 pub use monitor::{Monitor, Silent, Unit};

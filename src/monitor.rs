@@ -17,6 +17,9 @@ pub trait Monitor: Sync {
     /// other; `name` is a word such as `Chunking`.
     fn start(&self, _name: &str, _unit: Unit, _total: Option<u64>) {}
 
+    /// It has become known how many units the phase will take.
+    fn expect(&self, _total: u64) {}
+
     /// So many more units are done.
     fn advance(&self, _units: u64) {}
 

@@ -7,7 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cairn::extract::{ExtractOptions, ExtractStats, Seed, extract};
+use cairn::ids::IdSet;
 use cairn::make::{Input, MakeOptions, MakeStats, make};
+use cairn::upkeep::chop::chop;
+use cairn::upkeep::copy::{copy, distinct_chunks};
 use cairn::{Error, Monitor, Result, Silent};
 use cairn_formats::chunker::CutRule;
 use cairn_formats::{ChunkId, ChunkSizes, Index};
@@ -390,4 +393,48 @@ proptest! {
         let sum = stats.in_place + stats.zero + stats.own + stats.seeded + stats.fetched;
         prop_assert_eq!(sum, stats.chunks);
     }
+}
+
+#[test]
+fn a_copy_asks_for_every_chunk_once() {
+    let sandbox = Sandbox::new(&[noise(200_000, 1), vec![0; 100_000], noise(200_000, 1)].concat());
+    let source = Recorder::new(MemoryStore::default());
+    let (index, _) = sandbox.make(&source, &options(2)).unwrap();
+    let ids: HashSet<ChunkId> = index.chunks().map(|chunk| chunk.id).collect();
+    let target = Recorder::new(MemoryStore::default());
+    let chunks = distinct_chunks(&[index.clone(), index.clone()], IdSet::default());
+    assert_eq!(chunks.len(), ids.len());
+    for (round, expected) in [(1, ids.len()), (2, 0)] {
+        source.take();
+        target.take();
+        let stats = copy(&chunks, index.digest(), &source, &target, 3, &Silent).unwrap();
+        assert_eq!(stats.copied, expected as u64);
+        let gets = source.take();
+        assert!(gets.iter().all(|call| matches!(call, Call::Get(_))), "round {round}");
+        assert_eq!(gets.len(), expected, "round {round}");
+        let calls = target.take();
+        let count = |wanted: fn(&Call) -> bool| calls.iter().filter(|call| wanted(call)).count();
+        assert_eq!(count(|call| matches!(call, Call::Put(_))), expected);
+        assert_eq!(count(|call| matches!(call, Call::Has(_))), ids.len());
+        assert_eq!(calls.last(), Some(&Call::Sync));
+    }
+    for id in ids {
+        // As it is, not coded anew.
+        assert_eq!(target.store().get(&id).unwrap(), source.store().get(&id).unwrap());
+    }
+}
+
+#[test]
+fn a_chop_stores_what_a_make_stores() {
+    let sandbox = Sandbox::new(&noise(300_000, 4));
+    let (made, chopped) = (MemoryStore::default(), Recorder::new(MemoryStore::default()));
+    let (index, _) = sandbox.make(&made, &options(2)).unwrap();
+    let chop = || chop(&index, &sandbox.path("blob"), &chopped, IdSet::default(), 2, &Silent);
+    assert_eq!(chop().unwrap().stored, index.len() as u64);
+    for chunk in index.chunks() {
+        assert_eq!(chopped.store().get(&chunk.id).unwrap(), made.get(&chunk.id).unwrap());
+    }
+    chopped.take();
+    assert_eq!(chop().unwrap().stored, 0);
+    assert!(!chopped.take().iter().any(|call| matches!(call, Call::Put(_) | Call::Get(_))));
 }

@@ -21,6 +21,9 @@ pub const DEFAULT_LEVEL: i32 = 3;
 /// Memory a hostile xz stream may ask for, in bytes. Preset 9 needs 65 MiB.
 const XZ_MEMORY: u64 = 128 << 20;
 
+/// What a chunk of unknown size gets at first, in bytes: the longest chunk of the default sizes.
+const FIRST_ROOM: usize = 256 << 10;
+
 /// How the bytes of a chunk lie in a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Coding {
@@ -189,6 +192,27 @@ impl Decoder {
         }
     }
 
+    /// Decodes a chunk of unknown size to `plain[at..]`, returns its size. `plain` grows by doubling, as
+    /// far as the chunk turns out to need; one of more than `limit` bytes is an error.
+    pub fn decode_growing(
+        &mut self,
+        coded: &CodedChunk,
+        plain: &mut Vec<u8>,
+        at: usize,
+        limit: usize,
+    ) -> Result<usize> {
+        let mut room = plain.len().saturating_sub(at).max(FIRST_ROOM).min(limit);
+        loop {
+            if plain.len() < at + room {
+                plain.resize(at + room, 0);
+            }
+            match self.decode_into(coded, &mut plain[at..at + room]) {
+                Err(Error::WrongSize { .. }) if room < limit => room = (2 * room).min(limit),
+                outcome => return outcome,
+            }
+        }
+    }
+
     /// Decodes to the front of `plain`, returns the size. More than fits is an error.
     fn decode_into(&mut self, coded: &CodedChunk, plain: &mut [u8]) -> Result<usize> {
         let room = plain.len();
@@ -290,6 +314,26 @@ mod tests {
             let zeros = vec![0; 5_000_000];
             let chunk = decoder.decode(&coded(encode(&zeros)).unwrap(), 1 << 30).unwrap();
             assert!(chunk == zeros && chunk.capacity() <= 4 * zeros.len());
+        }
+    }
+
+    #[test]
+    fn the_buffer_of_a_chunk_of_unknown_size_grows_with_it() {
+        let mut decoder = Decoder::new();
+        let mut buffer = Vec::new();
+        let long = plain().repeat(5);
+        for encode in [zstd, xz, gzip] {
+            let short = coded(encode(b"short")).unwrap();
+            let long_coded = coded(encode(&long)).unwrap();
+            assert_eq!(decoder.decode_growing(&short, &mut buffer, 0, 1 << 20).unwrap(), 5);
+            let got = decoder.decode_growing(&long_coded, &mut buffer, 5, 1 << 20).unwrap();
+            assert!(buffer[..5] == *b"short" && buffer[5..5 + got] == long);
+            for limit in [0, 1, long.len() - 1] {
+                let outcome = decoder.decode_growing(&long_coded, &mut buffer, 5, limit);
+                assert!(matches!(outcome, Err(Error::WrongSize { .. })), "{limit}");
+            }
+            decoder.decode_growing(&long_coded, &mut buffer, 0, long.len()).unwrap();
+            assert!(buffer.len() <= 2 * (1 << 20));
         }
     }
 

@@ -22,11 +22,16 @@ impl ChunkId {
 
     /// The 64 lower-case hex digits, as used in file names.
     pub fn to_hex(self) -> String {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut hex = String::with_capacity(64);
-        for byte in self.0 {
-            hex.push(DIGITS[usize::from(byte >> 4)].into());
-            hex.push(DIGITS[usize::from(byte & 15)].into());
+        self.hex_digits().iter().copied().map(char::from).collect()
+    }
+
+    /// The same as ASCII bytes. Indexes are printed by the million ids, so this is plain arithmetic,
+    /// which the compiler turns into vector code.
+    pub fn hex_digits(self) -> [u8; 64] {
+        let digit = |value: u8| value + b'0' + u8::from(value > 9) * (b'a' - b'0' - 10);
+        let mut hex = [0; 64];
+        for (pair, byte) in hex.as_chunks_mut::<2>().0.iter_mut().zip(self.0) {
+            *pair = [digit(byte >> 4), digit(byte & 15)];
         }
         hex
     }
@@ -52,22 +57,29 @@ impl FromStr for ChunkId {
         let invalid = || Error::ChunkName { name: hex.to_owned() };
         let digits: &[u8; 64] = hex.as_bytes().try_into().map_err(|_| invalid())?;
         let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            let high = hex_digit(pair[0]).ok_or_else(invalid)?;
-            let low = hex_digit(pair[1]).ok_or_else(invalid)?;
-            *byte = high << 4 | low;
+        let mut all = 0;
+        for (byte, pair) in bytes.iter_mut().zip(digits.as_chunks::<2>().0) {
+            let [high, low] = pair.map(|digit| VALUES[usize::from(digit)]);
+            all |= high | low;
+            *byte = high << 4 | low & 15;
         }
-        Ok(Self(bytes))
+        if all & NO_DIGIT == 0 { Ok(Self(bytes)) } else { Err(invalid()) }
     }
 }
 
-fn hex_digit(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
+/// Marks what is no hex digit in [`VALUES`].
+const NO_DIGIT: u8 = 0x80;
+
+/// The values of hex digits by their ASCII codes. A store's listing is parsed by the million names.
+const VALUES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789abcdef"[value as usize] as usize] = value;
+        value += 1;
     }
-}
+    values
+};
 
 #[cfg(test)]
 mod tests {
@@ -85,6 +97,10 @@ mod tests {
         let good = "0".repeat(64);
         assert!(good.parse::<ChunkId>().is_ok());
         for bad in ["", "00", &good[1..], &format!("{good}0"), &good.replace('0', "A")] {
+            assert!(bad.parse::<ChunkId>().is_err(), "{bad}");
+        }
+        for at in 0..64 {
+            let bad = format!("{}g{}", &good[..at], &good[at + 1..]);
             assert!(bad.parse::<ChunkId>().is_err(), "{bad}");
         }
         // 64 bytes, but not 64 ASCII digits

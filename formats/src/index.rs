@@ -144,9 +144,18 @@ impl Index {
     /// Reads an index to the end of the input, which must be the end of the index.
     ///
     /// Nothing is allocated from a number in the file: memory grows with the items that are there.
-    pub fn read(mut input: impl Read) -> Result<Self> {
+    pub fn read(input: impl Read) -> Result<Self> {
+        Self::read_sized(input, 0)
+    }
+
+    /// As [`Index::read`], with memory made ready for a file of `len` bytes. That is only a hint, and
+    /// must come from the system.
+    pub fn read_sized(mut input: impl Read, len: u64) -> Result<Self> {
         let (flags, sizes) = read_header(&mut input)?;
         let mut index = Self { flags, sizes, items: Vec::new() };
+        let rest = len.saturating_sub((HEADER_LEN + TABLE_HEADER_LEN + ITEM_LEN) as u64);
+        // A sparse file may be longer than memory: then it grows with the items, too.
+        let _ = index.items.try_reserve_exact(rest as usize / ITEM_LEN);
         let mut buffer = vec![0; ITEM_LEN * ITEMS_AT_ONCE];
         loop {
             let got = read_full(&mut input, &mut buffer)?;

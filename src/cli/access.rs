@@ -9,8 +9,8 @@
 
 use cairn_formats::Index;
 use cairn_store::{
-    Durability, Location, Store, StoreOptions, WriteStore, open, open_cached, open_writable,
-    read_index,
+    Durability, LocalStore, Location, PruneStore, Store, StoreOptions, WriteStore, open,
+    open_cached, open_local, open_prunable, open_writable, read_index,
 };
 
 use super::Context;
@@ -28,6 +28,16 @@ pub(super) struct Access<'a> {
 impl<'a> Access<'a> {
     pub(super) fn new(context: &'a Context, flags: &StoreFlags) -> Self {
         Self { context, flags: flags.given() }
+    }
+
+    /// Of a command that has no flags for stores.
+    pub(super) fn without_flags(context: &'a Context) -> Self {
+        Self { context, flags: Flags::default() }
+    }
+
+    /// Reads several indexes.
+    pub(super) fn indexes(&self, locations: &[Location]) -> anyhow::Result<Vec<Index>> {
+        locations.iter().map(|location| self.index(location)).collect()
     }
 
     /// Reads an index whose ids must be made with the digest the user said.
@@ -87,6 +97,22 @@ impl<'a> Access<'a> {
         flags.extend(options.given());
         let settings = self.context.config.store(location, &flags)?;
         Ok(open_writable(location, &settings.store_options(options.durability())?)?)
+    }
+
+    /// Opens a store to remove chunks from it.
+    pub(super) fn prunable(&self, location: &Location) -> anyhow::Result<Box<dyn PruneStore>> {
+        Ok(open_prunable(location, &self.options(location)?)?)
+    }
+
+    /// Opens a store on this machine to look at its files.
+    pub(super) fn local(&self, location: &Location) -> anyhow::Result<LocalStore> {
+        Ok(open_local(location, &self.options(location)?)?)
+    }
+
+    /// The options of a single store to which nothing is written.
+    fn options(&self, location: &Location) -> anyhow::Result<StoreOptions> {
+        self.warn_of_useless_flags(std::slice::from_ref(location));
+        self.context.config.store(location, &self.flags)?.store_options(Durability::None)
     }
 
     /// Says in the log which flags are of no use to any of the stores. Scripts pass them always, so

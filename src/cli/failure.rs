@@ -71,9 +71,9 @@ fn one_line(error: &anyhow::Error) -> String {
     printable(&line)
 }
 
-/// File names may hold line breaks and what terminals take for commands.
-fn printable(line: &str) -> String {
-    line.replace(|c: char| c.is_control(), "?")
+/// One line for a terminal: file names may hold line breaks and what terminals take for commands.
+pub(super) fn printable(text: &str) -> String {
+    text.replace(|c: char| c.is_control(), "?")
 }
 
 fn io_error(error: &anyhow::Error) -> Option<&io::Error> {
@@ -120,6 +120,7 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
         (_, Some(Store::Missing { .. })) => {
             Some("add the store that has the chunk with -s, or make it again from the original")
         }
+        (_, Some(Store::Busy { .. })) => Some("wait until it is done and run the command again"),
         _ => match io_error(error).map(io::Error::kind) {
             Some(io::ErrorKind::StorageFull) => Some("free some space and run the command again"),
             _ => None,

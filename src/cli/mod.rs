@@ -6,13 +6,17 @@
 //! program        the name we were called by      command_line   words -> flags and arguments
 //! config         the configuration file          access         locations -> opened stores
 //! options, store_flags, read_cache, seeds ...    groups of flags
+//! duration, age                                  times as typed
 //! progress       bars and desync's lines         log            what happens, for who wants it
 //! signals        an orderly end                  failure        an error -> a line and an exit code
 //! json           what scripts read
 //! ```
 
 mod access;
+mod age;
+mod cache;
 mod cat;
+mod chop;
 mod chunk;
 mod command_line;
 mod completion;
@@ -20,6 +24,8 @@ mod config;
 mod duration;
 mod extract;
 mod failure;
+mod info;
+mod inspect_chunks;
 mod json;
 mod list_chunks;
 mod log;
@@ -28,10 +34,12 @@ mod manpage;
 mod options;
 mod program;
 mod progress;
+mod prune;
 mod read_cache;
 mod seeds;
 mod signals;
 mod store_flags;
+mod verify;
 mod verify_index;
 
 use std::env;
@@ -89,7 +97,13 @@ enum Command {
     Cat(cat::Args),
     Chunk(chunk::Args),
     ListChunks(list_chunks::Args),
+    Info(info::Args),
+    InspectChunks(inspect_chunks::Args),
     VerifyIndex(verify_index::Args),
+    Chop(chop::Args),
+    Cache(cache::Args),
+    Verify(verify::Args),
+    Prune(prune::Args),
     Config(config::Args),
     Manpage(manpage::Args),
     Completion(completion::Args),
@@ -130,7 +144,13 @@ fn run(cli: Cli, program: Program, signals: Signals) -> anyhow::Result<()> {
         Some(Command::Cat(args)) => cat::run(&args, &context()?),
         Some(Command::Chunk(args)) => chunk::run(&args, &context()?),
         Some(Command::ListChunks(args)) => list_chunks::run(&args, &context()?),
+        Some(Command::Info(args)) => info::run(&args, &context()?),
+        Some(Command::InspectChunks(args)) => inspect_chunks::run(&args, &context()?),
         Some(Command::VerifyIndex(args)) => verify_index::run(&args, &context()?),
+        Some(Command::Chop(args)) => chop::run(&args, &context()?),
+        Some(Command::Cache(args)) => cache::run(&args, &context()?),
+        Some(Command::Verify(args)) => verify::run(&args, &context()?),
+        Some(Command::Prune(args)) => prune::run(&args, &context()?),
         Some(Command::Config(args)) => config::run(&args, &context()?),
         // What these say is of the program itself: no configuration is read, so none can be wrong.
         Some(Command::Manpage(args)) => manpage::run(&args, program),

@@ -4,13 +4,17 @@ use std::env;
 use std::fs::Metadata;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::thread;
 
 use anyhow::Context as _;
+use cairn::ids::IdSet;
+use cairn::upkeep::{add_index, id_list};
 use cairn_formats::Form;
 use cairn_store::{Durability, FormOptions, Location};
 use clap::Args;
 
+use super::access::Access;
 use super::config::{Flags, Key, Value};
 use super::store_flags::Given;
 
@@ -45,6 +49,31 @@ pub(super) struct ReadStores {
     /// Store to read chunks from; several are asked in their order
     #[arg(short, long = "store", value_name = "STORE", required = true, value_delimiter = ',')]
     pub(super) store: Vec<Location>,
+}
+
+/// Chunks to leave out.
+#[derive(Debug, Args)]
+pub(super) struct Ignored {
+    /// Index whose chunks are left out
+    #[arg(long, value_name = "INDEX", value_delimiter = ',')]
+    ignore: Vec<Location>,
+
+    /// File with ids of chunks to leave out, one a line
+    #[arg(long, value_name = "FILE", value_delimiter = ',')]
+    ignore_chunks: Vec<PathBuf>,
+}
+
+impl Ignored {
+    pub(super) fn ids(&self, access: &Access<'_>) -> anyhow::Result<IdSet> {
+        let mut ids = IdSet::default();
+        for location in &self.ignore {
+            add_index(&mut ids, &access.index(location)?);
+        }
+        for file in &self.ignore_chunks {
+            id_list::read(file, &mut ids)?;
+        }
+        Ok(ids)
+    }
 }
 
 /// How chunks are written.

@@ -7,6 +7,7 @@
 //! ```
 
 use std::env;
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -42,7 +43,7 @@ enum Form {
 
 /// The phase that is going on.
 enum Phase {
-    Bar(ProgressBar),
+    Bar(ProgressBar, Unit),
     Lines(Lines),
 }
 
@@ -93,6 +94,16 @@ impl Progress {
         let _ = writeln!(io::stderr(), "{line}; {bytes} in {took:#}, {rate}/s");
     }
 
+    /// Prints a line about something that was found, without disturbing the bar.
+    pub(super) fn note(&self, line: &impl Display) {
+        let line = super::failure::printable(&line.to_string());
+        let print = || _ = writeln!(io::stderr(), "{line}");
+        self.with_phase(|phase| match phase {
+            Some(Phase::Bar(bar, _)) => bar.suspend(print),
+            Some(Phase::Lines(_)) | None => print(),
+        });
+    }
+
     fn with_phase(&self, change: impl FnOnce(&mut Option<Phase>)) {
         change(&mut self.phase.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -104,9 +115,20 @@ impl Monitor for Progress {
             *phase = match self.form {
                 Form::Nothing => None,
                 Form::Bar if total == Some(0) => None,
-                Form::Bar => Some(Phase::Bar(bar(name, unit, total))),
+                Form::Bar => Some(Phase::Bar(bar(name, unit, total), unit)),
                 Form::Lines => Some(Phase::Lines(Lines::start(self.prefix, name, total))),
             };
+        });
+    }
+
+    fn expect(&self, total: u64) {
+        self.with_phase(|phase| match phase {
+            Some(Phase::Bar(bar, unit)) => {
+                bar.set_style(style(*unit, true));
+                bar.set_length(total);
+            }
+            Some(Phase::Lines(lines)) => lines.total = total,
+            None => {}
         });
     }
 
@@ -115,7 +137,7 @@ impl Monitor for Progress {
             return;
         }
         self.with_phase(|phase| match phase {
-            Some(Phase::Bar(bar)) => bar.inc(units),
+            Some(Phase::Bar(bar, _)) => bar.inc(units),
             Some(Phase::Lines(lines)) => lines.advance(units),
             None => {}
         });
@@ -123,7 +145,7 @@ impl Monitor for Progress {
 
     fn finish(&self) {
         self.with_phase(|phase| match phase.take() {
-            Some(Phase::Bar(bar)) => bar.finish_and_clear(),
+            Some(Phase::Bar(bar, _)) => bar.finish_and_clear(),
             Some(Phase::Lines(lines)) => lines.finish(),
             None => {}
         });
@@ -135,19 +157,22 @@ impl Monitor for Progress {
 }
 
 fn bar(name: &str, unit: Unit, total: Option<u64>) -> ProgressBar {
-    let counts = match (unit, total) {
-        (Unit::Bytes, Some(_)) => "{bytes}/{total_bytes}  {bytes_per_sec}  {eta} left",
-        (Unit::Bytes, None) => "{bytes}  {bytes_per_sec}  {elapsed}",
-        (Unit::Chunks, Some(_)) => "{human_pos}/{human_len} chunks  {eta} left",
-        (Unit::Chunks, None) => "{human_pos} chunks  {elapsed}",
-    };
-    let gauge = if total.is_some() { "[{bar:30}] {percent:>3}%  " } else { "{spinner} " };
-    let style = ProgressStyle::with_template(&format!("{{msg}} {gauge}{counts}"))
-        .expect("the template is well-formed")
-        .progress_chars("=> ");
     let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
     bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(BAR_RATE));
-    bar.with_style(style).with_message(name.to_owned())
+    bar.with_style(style(unit, total.is_some())).with_message(name.to_owned())
+}
+
+fn style(unit: Unit, has_total: bool) -> ProgressStyle {
+    let counts = match (unit, has_total) {
+        (Unit::Bytes, true) => "{bytes}/{total_bytes}  {bytes_per_sec}  {eta} left",
+        (Unit::Bytes, false) => "{bytes}  {bytes_per_sec}  {elapsed}",
+        (Unit::Chunks, true) => "{human_pos}/{human_len} chunks  {eta} left",
+        (Unit::Chunks, false) => "{human_pos} chunks  {elapsed}",
+    };
+    let gauge = if has_total { "[{bar:30}] {percent:>3}%  " } else { "{spinner} " };
+    ProgressStyle::with_template(&format!("{{msg}} {gauge}{counts}"))
+        .expect("the template is well-formed")
+        .progress_chars("=> ")
 }
 
 impl Lines {

@@ -11,19 +11,18 @@
 mod input;
 mod windows;
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cairn_formats::chunker::{CutRule, Cutter, Piece, Stitcher};
-use cairn_formats::coding::{DEFAULT_LEVEL, Decoder, Encoder};
+use cairn_formats::coding::DEFAULT_LEVEL;
 use cairn_formats::{Chunk, ChunkId, ChunkSizes, Digest, Index, flags, is_zero};
-use cairn_store::{Error as StoreError, WriteStore};
+use cairn_store::WriteStore;
 
 pub use self::input::Input;
 use self::windows::{Stretch, Windows};
 use crate::buffer::Buffer;
-use crate::flow::{Gather, Stop, Turns, crew, lock};
-use crate::ids::IdSet;
+use crate::flow::{Gather, Stop, Turns, crew};
+use crate::storing::Storing;
 use crate::{Monitor, Result, Unit};
 
 /// How a blob is cut and stored.
@@ -120,16 +119,19 @@ pub fn chunks(
     let cutter = Cutter::new(options.rule, options.sizes)?;
     monitor.start("Chunking", Unit::Bytes, input.size());
     let stop = Stop::default();
+    let storing = store.map(|store| {
+        let storing = Storing::new(store, options.level);
+        if options.repair { storing.repairing(options.digest) } else { storing }
+    });
     let job = Job {
         cutter: &cutter,
         options,
-        store,
+        storing,
         monitor,
         zeros: Chunk::name(options.digest, vec![0; cutter.zero_run()]),
         windows: Windows::new(input, &cutter, options.workers, &stop),
         stop: &stop,
         stitcher: Turns::new(&stop, Stitcher::new(&cutter)),
-        seen: Mutex::default(),
         counts: Counts::default(),
     };
     let gather = Gather::new(|runs: Vec<Repeated>| {
@@ -143,27 +145,26 @@ pub fn chunks(
     outcome?;
     if let Some(store) = store {
         // Most chunks were stored while others were cut; what remains is to wait for the disk.
-        monitor.start("Storing", Unit::Chunks, Some(job.counts.stats().chunks));
+        monitor.start("Storing", Unit::Chunks, Some(job.stats().chunks));
         let synced = store.sync();
-        monitor.advance(job.counts.stats().chunks);
+        monitor.advance(job.stats().chunks);
         monitor.finish();
         synced?;
     }
-    Ok(job.counts.stats())
+    Ok(job.stats())
 }
 
 /// What the workers share.
 struct Job<'a> {
     cutter: &'a Cutter,
     options: &'a MakeOptions,
-    store: Option<&'a dyn WriteStore>,
+    storing: Option<Storing<'a>>,
     monitor: &'a dyn Monitor,
     /// The chunk cut out of endless zeros. It need not be hashed each time.
     zeros: Chunk<'static>,
     windows: Windows<'a>,
     stop: &'a Stop,
     stitcher: Turns<'a, Stitcher<'a>>,
-    seen: Mutex<IdSet>,
     counts: Counts,
 }
 
@@ -171,8 +172,6 @@ struct Job<'a> {
 struct Counts {
     chunks: AtomicU64,
     produced: AtomicU64,
-    stored: AtomicU64,
-    stored_bytes: AtomicU64,
 }
 
 impl Job<'_> {
@@ -182,8 +181,7 @@ impl Job<'_> {
         F: FnMut(Vec<Repeated>) -> Result<()>,
     {
         let mut buffer = Buffer::default();
-        let mut coders =
-            Coders { encoder: Encoder::new(self.options.level), decoder: Decoder::new() };
+        let mut coders = self.storing.as_ref().map(Storing::coders);
         while let Some((number, stretch)) = self.windows.next(&mut buffer, self.monitor)? {
             let window = buffer.front(stretch.in_memory());
             let Some(pieces) = self.cut(number, &stretch, window) else {
@@ -191,13 +189,25 @@ impl Job<'_> {
                 return Ok(());
             };
             let (runs, chunks) = self.name(&pieces, window);
-            if let Some(store) = self.store {
-                self.store_missing(store, &chunks, &mut coders)?;
+            if let (Some(storing), Some(coders)) = (&self.storing, &mut coders) {
+                let go_on = || self.monitor.check().map(|()| !self.stop.is_stopped());
+                storing.put_missing(&chunks, coders, go_on)?;
             }
             self.monitor.advance(stretch.len());
             gather.put(number, runs)?;
         }
         Ok(())
+    }
+
+    fn stats(&self) -> MakeStats {
+        let chunks = self.counts.chunks.load(Ordering::Relaxed);
+        let storing = self.storing.as_ref();
+        MakeStats {
+            chunks,
+            produced: chunks.max(self.counts.produced.load(Ordering::Relaxed)),
+            stored: storing.map_or(0, Storing::stored),
+            stored_bytes: storing.map_or(0, Storing::stored_bytes),
+        }
     }
 
     fn cut(&self, number: u64, stretch: &Stretch, window: &[u8]) -> Option<Vec<Piece>> {
@@ -245,69 +255,5 @@ impl Job<'_> {
             chunks.push(self.zeros.by_ref());
         }
         (runs, chunks)
-    }
-
-    fn store_missing(
-        &self,
-        store: &dyn WriteStore,
-        chunks: &[Chunk<'_>],
-        coders: &mut Coders,
-    ) -> Result<()> {
-        let fresh: Vec<&Chunk<'_>> = {
-            let mut seen = lock(&self.seen);
-            chunks.iter().filter(|chunk| seen.insert(chunk.id())).collect()
-        };
-        let ids: Vec<ChunkId> = fresh.iter().map(|chunk| chunk.id()).collect();
-        let there = store.has_many(&ids)?;
-        for (chunk, there) in fresh.into_iter().zip(there) {
-            if there && !(self.options.repair && self.is_damaged(store, chunk, coders)?) {
-                continue;
-            }
-            self.monitor.check()?;
-            if self.stop.is_stopped() {
-                break;
-            }
-            store.put(&coders.encoder.encode(chunk, store.coding()))?;
-            self.counts.stored.fetch_add(1, Ordering::Relaxed);
-            self.counts.stored_bytes.fetch_add(chunk.data().len() as u64, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    /// Whether what the store has under the chunk's name is something else.
-    fn is_damaged(
-        &self,
-        store: &dyn WriteStore,
-        chunk: &Chunk<'_>,
-        coders: &mut Coders,
-    ) -> Result<bool> {
-        match store.get(&chunk.id()) {
-            Ok(None) | Err(StoreError::Invalid { .. }) => Ok(true),
-            Ok(Some(coded)) => {
-                let opened =
-                    coded.open(self.options.digest, &mut coders.decoder, chunk.data().len());
-                Ok(opened.is_err())
-            }
-            Err(e) => Err(e.into()),
-        }
-    }
-}
-
-/// What each worker codes with.
-struct Coders {
-    encoder: Encoder,
-    decoder: Decoder,
-}
-
-impl Counts {
-    fn stats(&self) -> MakeStats {
-        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let chunks = load(&self.chunks);
-        MakeStats {
-            chunks,
-            produced: chunks.max(load(&self.produced)),
-            stored: load(&self.stored),
-            stored_bytes: load(&self.stored_bytes),
-        }
     }
 }

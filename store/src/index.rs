@@ -14,7 +14,9 @@ pub fn read_index(location: &Location) -> Result<Index> {
     let index = match location {
         Location::Stdio => Index::read(io::stdin().lock()),
         Location::Local(path) => {
-            Index::read(File::open(path).map_err(Error::io("open index", path))?)
+            let file = File::open(path).map_err(Error::io("open index", path))?;
+            let len = file.metadata().map_or(0, |metadata| metadata.len());
+            Index::read_sized(file, len)
         }
         Location::Remote { .. } => return Err(no_index_there(location)),
     };

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use cairn_formats::{ChunkId, CodedChunk, WriteCoding};
 
-use crate::{PruneStore, Result, Store, Stored, WriteStore};
+use crate::{Facts, PruneStore, Result, Store, Stored, WriteStore};
 
 /// Chunks in memory.
 #[derive(Debug)]
@@ -88,8 +88,9 @@ impl PruneStore for MemoryStore {
         ids.into_iter().map(Stored::Chunk).try_for_each(each)
     }
 
-    fn modified(&self, found: &Stored) -> Result<Option<SystemTime>> {
-        Ok(self.found(found).map(|_| self.began))
+    fn facts(&self, found: &Stored) -> Result<Option<Facts>> {
+        let chunk = self.found(found).and_then(|id| self.chunks().get(&id).cloned());
+        Ok(chunk.map(|chunk| Facts { modified: self.began, len: chunk.bytes().len() as u64 }))
     }
 
     fn remove(&self, found: &Stored) -> Result<()> {

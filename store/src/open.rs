@@ -2,7 +2,7 @@
 
 use crate::combine::{Cache, Router};
 use crate::local::{LocalOptions, LocalStore, LruStore};
-use crate::{Error, Location, PruneStore, Result, Store, StoreOptions, WriteStore};
+use crate::{CacheOptions, Error, Location, PruneStore, Result, Store, StoreOptions, WriteStore};
 
 /// Opens one or more stores for reading, each with its options. Several are asked in their order.
 pub fn open(stores: &[(Location, StoreOptions)]) -> Result<Box<dyn Store>> {
@@ -36,21 +36,6 @@ pub fn open_prunable(location: &Location, options: &StoreOptions) -> Result<Box<
     Ok(store)
 }
 
-/// How a cache is used.
-#[derive(Clone, Debug)]
-pub struct CacheOptions {
-    /// Whether what is damaged in the cache counts as missing and is replaced.
-    pub repair: bool,
-    /// What it may hold, in bytes. Then what was unused for longest is removed, whoever put it there.
-    pub limit: Option<u64>,
-}
-
-impl Default for CacheOptions {
-    fn default() -> Self {
-        Self { repair: true, limit: None }
-    }
-}
-
 /// Puts a cache in front of a store. A missing directory is created.
 pub fn open_cached(
     source: Box<dyn Store>,
@@ -72,7 +57,21 @@ pub fn open_cached(
             return Err(Error::Unsupported { place: location.to_string(), why });
         }
     };
+    log_opened(location, options, "as a cache");
     Ok(Box::new(Cache::new(cache, source, cached.repair)))
+}
+
+/// Opens a store on this machine to look at its files. Whoever removes any needs [`open_prunable`].
+pub fn open_local(location: &Location, options: &StoreOptions) -> Result<LocalStore> {
+    let store = match location {
+        Location::Local(path) => LocalStore::open(path, local(options))?,
+        Location::Remote { .. } | Location::Stdio => {
+            let why = "not a store on this machine".to_owned();
+            return Err(Error::Unsupported { place: location.without_secrets(), why });
+        }
+    };
+    log_opened(location, options, "for looking at its files");
+    Ok(store)
 }
 
 fn open_one(location: &Location, options: &StoreOptions) -> Result<Box<dyn Store>> {

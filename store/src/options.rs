@@ -18,6 +18,21 @@ pub struct StoreOptions {
     pub remote: RemoteOptions,
 }
 
+/// How a cache is used.
+#[derive(Clone, Debug)]
+pub struct CacheOptions {
+    /// Whether what is damaged in the cache counts as missing and is replaced.
+    pub repair: bool,
+    /// What it may hold, in bytes. Then what was unused for longest is removed, whoever put it there.
+    pub limit: Option<u64>,
+}
+
+impl Default for CacheOptions {
+    fn default() -> Self {
+        Self { repair: true, limit: None }
+    }
+}
+
 /// What a user says of the form of a store's chunks, in the words of desync's configuration. An
 /// empty text says nothing.
 ///

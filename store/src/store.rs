@@ -81,14 +81,23 @@ pub enum Stored {
     Leftover(PathBuf),
 }
 
+/// What is known of something in a store without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// When it was written.
+    pub modified: SystemTime,
+    /// How long it is as it is stored, in bytes.
+    pub len: u64,
+}
+
 /// A store from which chunks can be removed.
 pub trait PruneStore: WriteStore {
     /// Calls `each` for everything here, in no particular order, until it fails. What `each` removes
     /// does not disturb it; what does not belong to a store is passed over.
     fn list(&self, each: &mut dyn FnMut(Stored) -> Result<()>) -> Result<()>;
 
-    /// When it was written; `None` if it is not here any more.
-    fn modified(&self, found: &Stored) -> Result<Option<SystemTime>>;
+    /// What is known of it without reading it; `None` if it is not here any more.
+    fn facts(&self, found: &Stored) -> Result<Option<Facts>>;
 
     /// Removes it. That it was not there is no error.
     fn remove(&self, found: &Stored) -> Result<()>;

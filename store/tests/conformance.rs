@@ -3,7 +3,6 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::time::SystemTime;
 
 use cairn_formats::seal::{Cipher, Key};
 use cairn_formats::{Chunk, ChunkId, CodedChunk, Form, WriteCoding};
@@ -11,7 +10,7 @@ use cairn_store::combine::Cache;
 use cairn_store::local::LruStore;
 use cairn_store::testing::conformance;
 use cairn_store::{
-    Durability, LocalOptions, LocalStore, MemoryStore, PruneStore, Result, Store, Stored,
+    Durability, Facts, LocalOptions, LocalStore, MemoryStore, PruneStore, Result, Store, Stored,
     WriteStore,
 };
 
@@ -170,8 +169,8 @@ impl PruneStore for Cached {
         ids.into_iter().map(Stored::Chunk).try_for_each(each)
     }
 
-    fn modified(&self, found: &Stored) -> Result<Option<SystemTime>> {
-        Ok(self.cache.modified(found)?.or(self.source.modified(found)?))
+    fn facts(&self, found: &Stored) -> Result<Option<Facts>> {
+        Ok(self.cache.facts(found)?.or(self.source.facts(found)?))
     }
 
     fn remove(&self, found: &Stored) -> Result<()> {
@@ -219,8 +218,8 @@ impl PruneStore for Limited {
         self.list.list(each)
     }
 
-    fn modified(&self, found: &Stored) -> Result<Option<SystemTime>> {
-        self.list.modified(found)
+    fn facts(&self, found: &Stored) -> Result<Option<Facts>> {
+        self.list.facts(found)
     }
 
     fn remove(&self, found: &Stored) -> Result<()> {

@@ -19,8 +19,8 @@ use super::{Outcome, Sandbox};
 /// The least a pipe can hold.
 const FILLER: usize = 4096;
 
-/// How lines of progress begin.
-const PROGRESS: [&str; 3] = ["Chunking ", "Storing ", "Attempt 1: "];
+/// How lines of progress begin; some phases have no name.
+const PROGRESS: [&str; 4] = ["Chunking ", "Storing ", "Attempt 1: ", "  "];
 
 const STEP: Duration = Duration::from_millis(5);
 

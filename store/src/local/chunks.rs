@@ -138,6 +138,11 @@ impl LocalStore {
     }
 
     /// Where a chunk lies in the store's own form.
+    /// The form in which its chunks are kept.
+    pub fn form(&self) -> &Form {
+        &self.options.form
+    }
+
     pub(super) fn path(&self, id: &ChunkId) -> PathBuf {
         self.root.join(self.options.form.path(id))
     }

@@ -8,10 +8,9 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use super::chunks::{LocalStore, TEMPORARY_PREFIX, is_absence};
-use crate::{Error, PruneStore, Result, Stored};
+use crate::{Error, Facts, PruneStore, Result, Stored};
 
 impl PruneStore for LocalStore {
     fn list(&self, each: &mut dyn FnMut(Stored) -> Result<()>) -> Result<()> {
@@ -33,12 +32,16 @@ impl PruneStore for LocalStore {
         Ok(())
     }
 
-    fn modified(&self, found: &Stored) -> Result<Option<SystemTime>> {
+    fn facts(&self, found: &Stored) -> Result<Option<Facts>> {
         let path = self.place(found);
-        match fs::symlink_metadata(&path).and_then(|metadata| metadata.modified()) {
-            Ok(modified) => Ok(Some(modified)),
+        let facts = fs::symlink_metadata(&path).and_then(|metadata| {
+            let facts = Facts { modified: metadata.modified()?, len: metadata.len() };
+            // A directory by a chunk's name is a stray.
+            Ok(Some(facts).filter(|_| !metadata.is_dir()))
+        });
+        match facts {
             Err(e) if is_absence(&e) => Ok(None),
-            Err(e) => Err(Error::io("look at", &path)(e)),
+            facts => facts.map_err(Error::io("look at", &path)),
         }
     }
 
@@ -137,9 +140,9 @@ mod tests {
         fs::write(store.root.join("abcd/.tmp-cacnk.17"), "half").unwrap();
         let leftover = Stored::Leftover("abcd/.tmp-cacnk.17".into());
         assert_eq!(listed(&store), std::slice::from_ref(&leftover));
-        assert!(store.modified(&leftover).unwrap().is_some());
+        assert_eq!(store.facts(&leftover).unwrap().unwrap().len, 4);
         store.remove(&leftover).unwrap();
-        assert_eq!(store.modified(&leftover).unwrap(), None);
+        assert_eq!(store.facts(&leftover).unwrap(), None);
         assert!(listed(&store).is_empty());
     }
 

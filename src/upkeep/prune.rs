@@ -1,0 +1,112 @@
+//! Removes from a store what nobody refers to.
+//!
+//! ```text
+//! store -(list)-> chunk     -(not to be kept? old enough?)-> removed
+//!                 leftover  -(old enough?)-> removed
+//! ```
+//! What is to be kept has been collected before the first chunk is removed. The store was opened so
+//! that none of our own writers is at work; other programs' are protected by the age of what they write.
+
+use std::time::{Duration, SystemTime};
+
+use cairn_store::{Facts, PruneStore, Stored};
+
+use super::verify::ended;
+use crate::ids::IdSet;
+use crate::{Monitor, Result, Unit};
+
+/// No leftover is removed before this age: another program may be writing it.
+const LEFTOVER_AGE: Duration = Duration::from_secs(5 * 60);
+
+/// How a store is pruned.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PruneOptions {
+    /// Whether to remove nothing and only count.
+    pub dry_run: bool,
+    /// Chunks younger than this stay: their index may not be written yet.
+    pub grace: Duration,
+}
+
+/// What was found, and what was removed or, in a dry run, would have been.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PruneStats {
+    /// Chunks that stay because somebody refers to them.
+    pub kept: u64,
+    /// Chunks that stay because they are too young.
+    pub young: u64,
+    /// Chunks removed.
+    pub removed: u64,
+    /// Bytes they took in the store.
+    pub removed_bytes: u64,
+    /// Leftovers of writers removed.
+    pub leftovers: u64,
+}
+
+/// Removes all chunks but those to keep, and what killed writers left behind.
+///
+/// After an error or an interrupt what has been removed is gone, and all that is to be kept is there.
+pub fn prune(
+    store: &dyn PruneStore,
+    keep: &IdSet,
+    options: &PruneOptions,
+    monitor: &dyn Monitor,
+) -> Result<PruneStats> {
+    let job = Job { store, keep, options, now: SystemTime::now() };
+    let mut stats = PruneStats::default();
+    let mut interrupted = Ok(());
+    monitor.start("Pruning", Unit::Chunks, None);
+    let listed = store.list(&mut |found| {
+        interrupted = monitor.check();
+        if interrupted.is_err() {
+            return Err(ended());
+        }
+        monitor.advance(1);
+        job.found(&found, &mut stats)
+    });
+    monitor.finish();
+    interrupted?;
+    listed?;
+    Ok(stats)
+}
+
+struct Job<'a> {
+    store: &'a dyn PruneStore,
+    keep: &'a IdSet,
+    options: &'a PruneOptions,
+    now: SystemTime,
+}
+
+impl Job<'_> {
+    fn found(&self, found: &Stored, stats: &mut PruneStats) -> cairn_store::Result<()> {
+        let age = match found {
+            Stored::Chunk(id) if self.keep.contains(id) => {
+                stats.kept += 1;
+                return Ok(());
+            }
+            Stored::Chunk(_) => self.options.grace,
+            Stored::Leftover(_) => self.options.grace.max(LEFTOVER_AGE),
+        };
+        // What has gone meanwhile is no concern of ours.
+        let Some(facts) = self.store.facts(found)? else { return Ok(()) };
+        if !self.is_as_old_as(&facts, age) {
+            stats.young += u64::from(matches!(found, Stored::Chunk(_)));
+            return Ok(());
+        }
+        if !self.options.dry_run {
+            self.store.remove(found)?;
+        }
+        match found {
+            Stored::Chunk(_) => {
+                stats.removed += 1;
+                stats.removed_bytes += facts.len;
+            }
+            Stored::Leftover(_) => stats.leftovers += 1,
+        }
+        Ok(())
+    }
+
+    /// A file of the future has no age yet.
+    fn is_as_old_as(&self, facts: &Facts, age: Duration) -> bool {
+        age.is_zero() || self.now.duration_since(facts.modified).is_ok_and(|is| is >= age)
+    }
+}
