@@ -1,17 +1,23 @@
 //! Carries out a plan: takes chunks from where it says, verifies, writes.
 //!
 //! ```text
-//! store  fetch, verify ------------------------+
-//! seed   read, verify --+----------------------+-> write
-//!                       +-> good? -> share its blocks with the output
+//! seed   share its blocks with the output -> read and verify them there
+//!        read, verify --+-> write
+//! store  fetch, verify -+
 //! own    copy, when all others are done
 //! ```
+//! What is shared is verified afterwards, in the output: the seed may be written to at any time, the output
+//! is ours. Through a mapping of the seed that even happens without a new time stamp.
+//!
 //! A seed that does not hold what its index says spoils only the chunks concerned: they are handed back,
 //! to be planned anew.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io;
 use std::mem;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
 
 use cairn_formats::{Chunk, ChunkId, Index, IndexChunk};
@@ -56,6 +62,9 @@ pub(super) struct Miss {
 /// The chunks that seeds did not have. Each once, though some may be tried twice.
 type Misses = Mutex<BTreeSet<Miss>>;
 
+/// The bytes of the blob whose blocks are shared now, by the first chunk of their step.
+type Shared = BTreeMap<usize, Range<u64>>;
+
 /// Consecutive chunks that are also consecutive in a seed.
 #[derive(Clone, Debug)]
 struct Taken {
@@ -70,8 +79,8 @@ enum Piece {
     Store(Range<usize>),
     /// Read, verified and written.
     Copy(Taken),
-    /// Read and verified; shared afterwards.
-    Check(Taken),
+    /// Verified in the output, which has shared the bytes given here with the seed.
+    Check(Taken, Range<u64>),
 }
 
 /// What each worker keeps between pieces.
@@ -86,7 +95,8 @@ impl Filling<'_> {
     /// Carries out all steps but the copies inside the output. Returns what seeds failed to give.
     pub(super) fn fill(&self, steps: &[Step]) -> Result<Vec<Miss>> {
         let misses = Misses::default();
-        let pieces = steps.iter().flat_map(|step| self.pieces(step));
+        let shared = self.share_all(steps, &misses)?;
+        let pieces = steps.iter().flat_map(|step| self.pieces(step, &shared));
         each(self.workers, pieces, Worker::default, |worker, piece| -> Result<()> {
             self.monitor.check()?;
             match piece {
@@ -107,11 +117,14 @@ impl Filling<'_> {
                     self.tally.seeded(good);
                     self.done(good);
                 }
-                Piece::Check(taken) => drop(self.read(worker, &taken, &misses)),
+                Piece::Check(taken, shared) => {
+                    let good = self.check(worker, &taken, &shared, &misses);
+                    self.tally.seeded(good);
+                    self.done(good);
+                }
             }
             Ok(())
         })?;
-        self.share_all(steps, &misses)?;
         Ok(mem::take(&mut *lock(&misses)).into_iter().collect())
     }
 
@@ -150,7 +163,7 @@ impl Filling<'_> {
     }
 
     /// A step as work for several workers.
-    fn pieces(&self, step: &Step) -> Vec<Piece> {
+    fn pieces(&self, step: &Step, shared: &Shared) -> Vec<Piece> {
         // A small blob is spread over all workers rather than being one batch.
         let share = self.index.blob_size() / (4 * self.workers.max(1) as u64);
         let batches = |chunks: &Range<usize>| self.index.batches(chunks.clone(), BATCH.min(share));
@@ -160,12 +173,12 @@ impl Filling<'_> {
             Step::Store(chunks) => batches(chunks).map(Piece::Store).collect(),
             Step::Seed { chunks, seed, from } => {
                 let whole = Taken { chunks: chunks.clone(), seed: *seed, from: *from };
-                let is_shared = self.shared_part(&whole).is_some();
-                if is_shared && self.trust_seeds {
-                    return Vec::new();
-                }
-                let piece = if is_shared { Piece::Check } else { Piece::Copy };
-                batches(chunks).map(|some| piece(whole.part(some))).collect()
+                let piece = |taken| match shared.get(&chunks.start) {
+                    Some(_) if self.trust_seeds => None,
+                    Some(shared) => Some(Piece::Check(taken, shared.clone())),
+                    None => Some(Piece::Copy(taken)),
+                };
+                batches(chunks).filter_map(|some| piece(whole.part(some))).collect()
             }
         }
     }
@@ -180,18 +193,18 @@ impl Filling<'_> {
         worker.fetcher.fetch(self.store, self.index.digest(), &chunks, plain, write)?
     }
 
-    /// Reads consecutive chunks of a seed and verifies them. Those that are not there are `None`, and
-    /// among the misses.
+    /// Reads consecutive chunks out of a file, where they begin at `at`, and verifies them. Those that
+    /// are not there are `None`, and among the misses.
     fn read<'b>(
         &self,
         worker: &'b mut Worker,
+        (file, at): (&File, u64),
         taken: &Taken,
         misses: &Misses,
     ) -> Vec<Option<Chunk<'b>>> {
-        let seed = &self.seeds[taken.seed];
         let place = self.bytes(&taken.chunks);
         let plain = worker.plain.front((place.end - place.start) as usize);
-        let got = seed.read_at(seed.index().chunk(taken.from).start, plain);
+        let got = read_at(file, at, plain);
         // What cannot be read is not there; the store has it.
         let plain = &plain[..got.unwrap_or(0)];
         let claim = |position: usize| -> Option<(ChunkId, &'b [u8])> {
@@ -218,7 +231,9 @@ impl Filling<'_> {
         within: &Range<u64>,
         misses: &Misses,
     ) -> Result<usize> {
-        let chunks = self.read(worker, taken, misses);
+        let seed = &self.seeds[taken.seed];
+        let from = (seed.file(), seed.index().chunk(taken.from).start);
+        let chunks = self.read(worker, from, taken, misses);
         let mut good = 0;
         let mut run = Vec::with_capacity(chunks.len());
         let ends = std::iter::once((taken.chunks.end, None));
@@ -239,54 +254,78 @@ impl Filling<'_> {
         Ok(good)
     }
 
-    /// Shares with the output what has been checked of those steps that can be shared.
-    fn share_all(&self, steps: &[Step], misses: &Misses) -> Result<()> {
-        let bad: BTreeSet<usize> = lock(misses).iter().map(|miss| miss.position).collect();
-        let whole = steps.iter().filter_map(|step| match step {
+    /// Verifies in the output what was copied and shared there. Returns how many chunks are good.
+    fn check(
+        &self,
+        worker: &mut Worker,
+        taken: &Taken,
+        shared: &Range<u64>,
+        misses: &Misses,
+    ) -> usize {
+        let at = self.index.chunk(taken.chunks.start).start;
+        let chunks = self.read(worker, (self.target.file(), at), taken, misses);
+        let good = taken.chunks.clone().zip(chunks).filter(|(_, chunk)| chunk.is_some());
+        let mut count = 0;
+        for (position, _) in good {
+            let chunk = self.index.chunk(position);
+            let (start, end) = (chunk.start.max(shared.start), chunk.end().min(shared.end));
+            self.tally.shared(end.saturating_sub(start));
+            count += 1;
+        }
+        count
+    }
+
+    /// Shares with the output whatever blocks of seeds can be shared, unread.
+    fn share_all(&self, steps: &[Step], misses: &Misses) -> Result<Shared> {
+        let all = Mutex::new(Shared::new());
+        let runs = steps.iter().filter_map(|step| match step {
             Step::Seed { chunks, seed, from } => {
                 Some(Taken { chunks: chunks.clone(), seed: *seed, from: *from })
             }
             _ => None,
         });
-        let shared = whole.filter(|taken| self.shared_part(taken).is_some());
-        let good = shared.flat_map(|taken| taken.without(&bad));
-        each(self.workers, good, Worker::default, |worker, taken| {
+        each(self.workers, runs, Worker::default, |worker, taken| -> Result<()> {
             self.monitor.check()?;
-            let good = self.share(worker, &taken, misses)?;
-            self.tally.seeded(good);
-            self.done(good);
+            if let Some(middle) = self.share(worker, &taken, misses)? {
+                lock(&all).insert(taken.chunks.start, middle);
+            }
             Ok(())
-        })
+        })?;
+        Ok(mem::take(&mut *lock(&all)))
     }
 
-    /// Shares the blocks of checked chunks and copies what is no whole block. Returns how many chunks
-    /// were good.
-    fn share(&self, worker: &mut Worker, taken: &Taken, misses: &Misses) -> Result<usize> {
+    /// Shares the whole blocks of a run and copies what is no whole block. Returns what has been shared;
+    /// `None` if nothing was done.
+    fn share(
+        &self,
+        worker: &mut Worker,
+        taken: &Taken,
+        misses: &Misses,
+    ) -> Result<Option<Range<u64>>> {
+        let Some(middle) = self.shared_part(taken) else { return Ok(None) };
         let seed = &self.seeds[taken.seed];
         let place = self.bytes(&taken.chunks);
-        let middle = self.shared_part(taken).filter(|middle| {
-            let from = seed.index().chunk(taken.from).start + (middle.start - place.start);
-            // What was checked must be what is shared: nobody may have written in between.
-            seed.is_unchanged()
-                && self.target.share(seed.file(), from, middle.clone()).is_ok()
-                && seed.is_unchanged()
-        });
-        let Some(middle) = middle else {
-            let batches = self.index.batches(taken.chunks.clone(), BATCH);
-            let copies = batches.map(|some| self.copy(worker, &taken.part(some), &place, misses));
-            return copies.sum();
-        };
-        self.tally.shared(middle.end - middle.start);
-        let mut bad = 0;
+        let from = seed.index().chunk(taken.from).start + (middle.start - place.start);
+        if self.target.share(seed.file(), from, middle.clone()).is_err() {
+            return Ok(None);
+        }
+        let bad = Misses::default();
         for edge in [place.start..middle.start, middle.end..place.end] {
             if !edge.is_empty() {
                 let first = self.index.position_at(edge.start);
                 let chunks = first..self.index.position_at(edge.end - 1) + 1;
-                let len = chunks.len();
-                bad += len - self.copy(worker, &taken.part(chunks), &edge, misses)?;
+                self.copy(worker, &taken.part(chunks), &edge, &bad)?;
             }
         }
-        Ok(taken.chunks.len() - bad)
+        let bad = mem::take(&mut *lock(&bad));
+        if self.trust_seeds {
+            let good = taken.chunks.len() - bad.len();
+            self.tally.shared(middle.end - middle.start);
+            self.tally.seeded(good);
+            self.done(good);
+        }
+        lock(misses).extend(bad);
+        Ok(Some(middle))
     }
 
     /// The bytes of the blob that can share blocks with the seed, if there are any.
@@ -306,18 +345,18 @@ impl Taken {
         let from = self.from + (chunks.start - self.chunks.start);
         Self { chunks, seed: self.seed, from }
     }
+}
 
-    /// The runs between those that are bad.
-    fn without(self, bad: &BTreeSet<usize>) -> Vec<Self> {
-        let mut runs = Vec::new();
-        let mut start = self.chunks.start;
-        let bad: Vec<usize> = bad.range(self.chunks.clone()).copied().collect();
-        for end in bad.into_iter().chain([self.chunks.end]) {
-            if start < end {
-                runs.push(self.part(start..end));
-            }
-            start = end + 1;
+/// Reads as much of `buffer` as the file has there.
+fn read_at(file: &File, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut got = 0;
+    while got < buffer.len() {
+        match file.read_at(&mut buffer[got..], at + got as u64) {
+            Ok(0) => break,
+            Ok(read) => got += read,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
         }
-        runs
     }
+    Ok(got)
 }

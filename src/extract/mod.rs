@@ -4,9 +4,10 @@
 //! index + seeds -(plan, pure)-> steps {in place | zero | own | seed | store}
 //!               -(fill xN, positional writes)-> file -(rename)-> output
 //! ```
-//! The plan is a value and is tested as one; filling carries it out. Every byte written was
-//! verified against its id first, but for blocks shared with a seed that the user trusts. Where a seed turns out not to hold what its index says, the chunks
-//! concerned are planned again without it.
+//! The plan is a value and is tested as one; filling carries it out. Every byte written was verified
+//! against its id first. Blocks shared with a seed are verified in the output, when nobody else can
+//! change them any more; only where the user trusts the seeds they are not. Where a seed turns out
+//! not to hold what its index says, the chunks concerned are planned again without it.
 
 mod fill;
 mod matches;

@@ -1,20 +1,14 @@
 //! Files that have chunks in common with the output, and need not be asked far away for them.
 
-use std::fs::{File, Metadata, OpenOptions};
-use std::io;
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, SystemTime};
 
 use cairn_formats::Index;
 use rustix::fs::OFlags;
 
 use crate::make::{Input, MakeOptions, make};
 use crate::{Error, Monitor, Result, Unit};
-
-/// Two changes of a file closer together than this may leave it the same time stamp.
-const TICK: Duration = Duration::from_millis(20);
 
 /// A file or block device, and an index that says what is in it. The index is only believed as long as
 /// what is read agrees with it.
@@ -23,27 +17,8 @@ pub struct Seed {
     path: PathBuf,
     file: File,
     index: Index,
-    state: State,
     /// Whether the index was made from the file in this run, so that making it again is of no use.
     is_fresh: bool,
-}
-
-/// What changes when a file does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct State {
-    len: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl State {
-    fn new(metadata: &Metadata) -> Self {
-        Self {
-            len: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
 }
 
 impl Seed {
@@ -56,9 +31,7 @@ impl Seed {
         if !metadata.is_file() && !metadata.file_type().is_block_device() {
             return Err(Error::file(path, "a seed must be a file or a block device"));
         }
-        wait_for_new_time(&metadata);
-        let state = State::new(&metadata);
-        Ok(Self { path: path.to_owned(), file, index, state, is_fresh: false })
+        Ok(Self { path: path.to_owned(), file, index, is_fresh: false })
     }
 
     /// A file without an index. It is cut as the blob of `like` was, and that takes reading it all.
@@ -89,7 +62,6 @@ impl Seed {
             ..MakeOptions::default()
         };
         let input = Input::open(&self.path)?;
-        self.state = State::new(&self.metadata()?);
         let monitor = CuttingSeed { number, monitor };
         self.index = make(input, None, &options, &monitor)?.0;
         self.is_fresh = true;
@@ -111,39 +83,6 @@ impl Seed {
 
     pub(super) fn is_fresh(&self) -> bool {
         self.is_fresh
-    }
-
-    /// Whether nobody has written to the file since it was opened or cut.
-    pub(super) fn is_unchanged(&self) -> bool {
-        self.metadata().is_ok_and(|metadata| State::new(&metadata) == self.state)
-    }
-
-    /// Reads as much of `buffer` as the file has there.
-    pub(super) fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut got = 0;
-        while got < buffer.len() {
-            match self.file.read_at(&mut buffer[got..], at + got as u64) {
-                Ok(0) => break,
-                Ok(read) => got += read,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(got)
-    }
-
-    fn metadata(&self) -> Result<Metadata> {
-        self.file.metadata().map_err(Error::io("read seed", &self.path))
-    }
-}
-
-/// Waits until a change of the file from now on would change its time stamp.
-fn wait_for_new_time(metadata: &Metadata) {
-    let changed = Duration::new(metadata.ctime().max(0) as u64, metadata.ctime_nsec() as u32);
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let age = now.saturating_sub(changed);
-    if age < TICK {
-        thread::sleep(TICK - age);
     }
 }
 

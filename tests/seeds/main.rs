@@ -8,6 +8,7 @@ mod common;
 
 mod arguments;
 mod content;
+mod mapped;
 mod reflinks;
 mod wrong;
 

@@ -155,6 +155,28 @@ fn trusted_seeds_are_shared_unread() {
 }
 
 #[test]
+fn a_wrong_chunk_at_both_edges_of_a_trusted_run_counts_once() {
+    if !is_root("a_wrong_chunk_at_both_edges_of_a_trusted_run_counts_once") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let _mounted = FileSystem::new(&sandbox, "xfs");
+    // One chunk in common, which neither begins nor ends at a block.
+    let part = |seed| random(seed, 65_000);
+    let sizes = "-m 65000B:65000:65000";
+    sandbox.write("fs/old", &joined(&[&part(1), &part(2), &part(3)]));
+    sandbox.write("fs/new", &joined(&[&part(4), &part(2), &part(5)]));
+    sandbox.cairn(&format!("make fs/old.caibx fs/old {sizes}")).succeeds();
+    sandbox.cairn(&format!("make fs/new.caibx fs/new -s fs/store {sizes}")).succeeds();
+    sandbox.patch("fs/old", 100_000, b"changed");
+    let words = "extract fs/new.caibx fs/out -s fs/store --seed fs/old.caibx --trust-seeds";
+    let done = sandbox.cairn(&format!("{words} --print-stats")).succeeds();
+    assert_eq!(number(&done, "from-store"), 3);
+    assert_eq!(number(&done, "chunks-from-seeds"), 0);
+    assert!(sandbox.read("fs/out") == sandbox.read("fs/new"));
+}
+
+#[test]
 fn elsewhere_seeds_are_copied() {
     if !is_root("elsewhere_seeds_are_copied") {
         return;
