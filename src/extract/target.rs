@@ -112,6 +112,11 @@ impl Target {
 
     /// The size of blocks that the output can share with a file, if it can.
     pub(super) fn block_shared_with(&self, source: &File) -> Option<u64> {
+        // The output as its own seed changes while it is written: what is there is no longer what was.
+        let both = self.file().metadata().ok().zip(source.metadata().ok());
+        if both.is_none_or(|(one, other)| (one.dev(), one.ino()) == (other.dev(), other.ino())) {
+            return None;
+        }
         let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let directory = directory.unwrap_or(Path::new("."));
         if self.is_device { None } else { reflink::block_shared_with(source, directory) }

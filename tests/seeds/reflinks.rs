@@ -177,6 +177,27 @@ fn a_wrong_chunk_at_both_edges_of_a_trusted_run_counts_once() {
 }
 
 #[test]
+fn the_output_as_its_own_seed_is_never_trusted() {
+    if !is_root("the_output_as_its_own_seed_is_never_trusted") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let _mounted = FileSystem::new(&sandbox, "xfs");
+    // Every chunk moves to where another one is still to be taken from.
+    let (old, new) = (chunks(1, 64), joined(&[&chunks(2, 1), &chunks(1, 64)]));
+    sandbox.write("fs/old", &old);
+    sandbox.write("fs/new", &new);
+    sandbox.cairn(&format!("make fs/old.caibx fs/old {SIZES}")).succeeds();
+    sandbox.cairn(&format!("make fs/new.caibx fs/new -s fs/store {SIZES}")).succeeds();
+    for trust in ["", "--trust-seeds"] {
+        sandbox.write("fs/out", &old);
+        let words = "extract -k fs/new.caibx fs/out -s fs/store --seed fs/old.caibx:fs/out";
+        sandbox.cairn(&format!("{words} {trust}")).succeeds();
+        assert!(sandbox.read("fs/out") == new, "{trust}");
+    }
+}
+
+#[test]
 fn elsewhere_seeds_are_copied() {
     if !is_root("elsewhere_seeds_are_copied") {
         return;
