@@ -7,7 +7,7 @@
 //! ```
 //! Every event is one line. What is logged holds no secrets: that is for those who log to see to.
 
-use std::io;
+use std::io::{self, Stderr, Write};
 
 use clap::ValueEnum;
 use tracing::Level;
@@ -16,6 +16,8 @@ use tracing::subscriber::set_global_default;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::{Registry, fmt};
+
+use super::failure::printable;
 
 /// The crates whose events are logged; `cairn` covers the program too.
 const CRATES: [&str; 4] = ["cairn", "cairn_formats", "cairn_store", "cairn_fuse"];
@@ -39,6 +41,23 @@ impl LogFormat {
     }
 }
 
+/// Takes one event at a time. Names and messages of others in it may hold line breaks and what
+/// terminals take for commands.
+struct OneLine(Stderr);
+
+impl Write for OneLine {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let line = String::from_utf8_lossy(event);
+        let line = printable(line.strip_suffix('\n').unwrap_or(&line));
+        self.0.write_all(format!("{line}\n").as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// Starts the log if the user wants one, and says whether.
 pub(super) fn start(verbose: bool, format: Option<LogFormat>) -> bool {
     let level = match (verbose, format) {
@@ -49,7 +68,7 @@ pub(super) fn start(verbose: bool, format: Option<LogFormat>) -> bool {
     let level = LevelFilter::from_level(level);
     let targets = Targets::new().with_targets(CRATES.map(|name| (name, level)));
     // Where standard error is closed or full, the log is lost and the job goes on.
-    let lines = fmt::layer().with_writer(io::stderr).log_internal_errors(false);
+    let lines = fmt::layer().with_writer(|| OneLine(io::stderr())).log_internal_errors(false);
     let lines = match format.unwrap_or(LogFormat::Text) {
         LogFormat::Text => lines.with_ansi(false).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),

@@ -91,6 +91,20 @@ fn a_store_that_fails_is_named() {
 }
 
 #[test]
+fn names_of_files_break_no_line() {
+    let (sandbox, id) = damaged();
+    sandbox.write(&format!("damaged/{}/{id}.cacnk", &id[..4]), b"no chunk at all");
+    std::fs::rename(sandbox.path("damaged"), sandbox.path("two\nlines\x1b[31m")).unwrap();
+    let mut command = sandbox.command("extract blob.caibx out --log-format text -s");
+    command.arg("two\nlines\x1b[31m");
+    let failed = super::common::run(command, None);
+    let lines: Vec<&str> = failed.stderr.lines().collect();
+    assert!(lines[0].contains("WARN") && lines[0].contains("error=two?lines?[31m/"), "{lines:?}");
+    assert!(lines[1].starts_with("error: two?lines?[31m/"), "{lines:?}");
+    assert!(!failed.stderr.contains('\x1b'));
+}
+
+#[test]
 fn an_unknown_format_is_refused() {
     Sandbox::new().cairn("config --log-format xml").misused(&["xml", "text", "json"]);
 }
