@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use cairn_formats::coding::Decoder;
 use cairn_formats::{CodedChunk, Digest, Form};
+use rustix::fs::{FlockOperation, flock};
 
 /// How many moments are tried.
 const MOMENTS: u32 = 16;
@@ -223,5 +224,33 @@ fn waiting_for_a_pipe_can_be_interrupted() {
     let make = ["make", "-s", "store", "index.caibx", "fifo"];
     let (status, said) = sandbox.end(&make, SIGINT, Duration::from_millis(300));
     assert!(was_interrupted(status, &said, SIGINT));
+    assert!(!sandbox.path("index.caibx").exists());
+}
+
+#[test]
+fn waiting_for_a_store_can_be_interrupted() {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("store")).unwrap();
+    let store = fs::File::open(sandbox.path("store")).unwrap();
+    // As whoever clears up the store holds it.
+    flock(&store, FlockOperation::LockExclusive).unwrap();
+    let make = ["make", "--log-format", "text", "-s", "store", "index.caibx", "blob"];
+    let mut child = sandbox.cairn(&make);
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(child.try_wait().unwrap(), None, "it did not wait");
+    let mut kill = Command::new("kill");
+    kill.arg("-INT").arg(child.id().to_string()).status().unwrap();
+    for _ in 0..100 {
+        if child.try_wait().unwrap().is_some() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let was_running = child.try_wait().unwrap().is_none();
+    drop(store);
+    let output = child.wait_with_output().unwrap();
+    assert!(!was_running, "it went on waiting");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("waiting for another process to clear up the store"), "{said}");
     assert!(!sandbox.path("index.caibx").exists());
 }

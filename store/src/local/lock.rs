@@ -21,7 +21,13 @@ pub(super) struct Lock {
 impl Lock {
     /// Joins the writers of a store. Waits while a prune is going on.
     pub(super) fn among_writers(root: &Path) -> Result<Self> {
-        Self::take(root, FlockOperation::LockShared)
+        match Self::take(root, FlockOperation::NonBlockingLockShared) {
+            Err(Error::Busy { place, .. }) => {
+                tracing::warn!(store = place, "waiting for another process to clear up the store");
+                Self::take(root, FlockOperation::LockShared)
+            }
+            taken => taken,
+        }
     }
 
     /// Excludes all writers. Fails if there are any: what they are writing is in no index yet, and
