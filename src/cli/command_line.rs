@@ -25,25 +25,33 @@ fn plain_help<T: CommandFactory>(words: &[OsString]) -> Option<Error> {
     (error.kind() == ErrorKind::DisplayHelp).then_some(error)
 }
 
+/// The flag that may not be given again where it takes one value: whoever names two stores to write to
+/// wants both.
+const ONCE: &str = "store";
+
 /// The command with all flags, also those of its commands, taking `true` or `false`.
 fn with_values(command: Command) -> Command {
     command.mut_args(with_value).mut_subcommands(with_values)
 }
 
+/// Of a flag with one value that is given again the last counts, so that a script can take back what its
+/// defaults say.
 fn with_value(flag: Arg) -> Arg {
-    if !matches!(flag.get_action(), ArgAction::SetTrue) {
-        return flag;
-    }
     let id = flag.get_id().clone();
-    flag.action(ArgAction::Set)
-        .num_args(0..=1)
-        .require_equals(true)
-        .value_name("BOOL")
-        .value_parser(parse_bool)
-        .default_missing_value("true")
-        .default_value("false")
-        // The last one counts, so that a script can take back what its defaults say.
-        .overrides_with(id)
+    let is_flag = flag.get_long().is_some();
+    match flag.get_action() {
+        ArgAction::SetTrue => flag
+            .action(ArgAction::Set)
+            .num_args(0..=1)
+            .require_equals(true)
+            .value_name("BOOL")
+            .value_parser(parse_bool)
+            .default_missing_value("true")
+            .default_value("false")
+            .overrides_with(id),
+        ArgAction::Set if is_flag && id != ONCE => flag.overrides_with(id),
+        _ => flag,
+    }
 }
 
 /// What Go takes for true and false.

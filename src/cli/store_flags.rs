@@ -43,7 +43,7 @@ struct RemoteFlags {
     /// Replace damaged chunks in a cache by those of the store
     #[arg(short = 'r', long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1,
           require_equals = true, default_missing_value = "true", default_value = "true",
-          value_parser = parse_bool, overrides_with = "cache_repair")]
+          value_parser = parse_bool)]
     cache_repair: bool,
 
     /// How often to try again what failed on the way to a server

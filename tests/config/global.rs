@@ -63,6 +63,22 @@ fn flags_take_true_and_false() {
 }
 
 #[test]
+fn of_a_flag_given_twice_the_last_counts() {
+    let sandbox = Sandbox::with_store(b"a short blob");
+    let extract = "extract blob.caibx out -s store";
+    for words in [
+        "--digest sha256 list-chunks blob.caibx --digest sha512-256",
+        "make x.caibx blob -s store -m 1:2:3 -m 16:64:256",
+        &format!("{extract} -n 5 -n 6 -e 1 -e 2 -b 1s -b 2s --ca-cert x --ca-cert="),
+    ] {
+        sandbox.cairn(words).succeeds();
+    }
+    // Stores add up, and arguments are no flags.
+    sandbox.cairn(&format!("{extract} -s none")).fails(&["none"]);
+    sandbox.cairn("list-chunks blob.caibx blob.caibx").misused(&["unexpected argument"]);
+}
+
+#[test]
 fn help_shows_flags_without_values() {
     let sandbox = Sandbox::new();
     let help = sandbox.cairn("extract --help").succeeds();
