@@ -121,3 +121,16 @@ fn passwords_in_locations_are_not_shown() {
     let failed = sandbox.cairn(words).fails(&[]);
     assert_eq!(failed.stderr, "error: https://me:***@host/: https stores are not supported\n");
 }
+
+#[test]
+fn a_store_that_is_not_verified_is_repaired_all_the_same() {
+    let sandbox = configured(r#"{"store": {"skip-verify": true}}"#);
+    sandbox.cairn("make blob.caibx blob -s store").succeeds_silently();
+    let ids = sandbox.ids("blob.caibx");
+    let path = |id: &str| format!("store/{}/{id}.cacnk", &id[..4]);
+    let good = sandbox.read(&path(&ids[0]));
+    let other = sandbox.read(&path(&ids[1]));
+    sandbox.write(&path(&ids[0]), &other);
+    sandbox.cairn("make blob.caibx blob -s store --repair").succeeds_silently();
+    assert!(sandbox.read(&path(&ids[0])) == good);
+}
