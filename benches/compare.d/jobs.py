@@ -53,10 +53,11 @@ class Tool:
 
     def version(self):
         if self.name == "desync":
-            # It has no such option, but Go puts the module's version into the program, and Debian its own
-            # into the build's path.
-            stated = re.search(rb"/desync\tv?([0-9][^\t\n]*)|desync-([0-9.]+[0-9])", self.path.read_bytes())
-            return f"desync {(stated[1] or stated[2]).decode() if stated else 'of unknown version'}"
+            # It has no such option. Go puts the module's version into the program; Debian does not let it.
+            stated = re.search(rb"/desync\tv?([0-9][^\t\n]*)", self.path.read_bytes())
+            asked = ["dpkg-query", "-W", "-f", "${Version}, Debian's", "desync"]
+            packaged = shutil.which(asked[0]) and subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+            return f"desync {stated[1].decode() if stated else packaged or 'of unknown version'}"
         return subprocess.run([self.path, "--version"], capture_output=True, text=True, check=True).stdout.split("\n")[0]
 
 

@@ -19,8 +19,9 @@ use cairn_store::{Error as StoreError, PruneStore, Stored};
 use crate::flow::{Stop, crew, lock};
 use crate::{Monitor, Result, Unit};
 
-/// Plain bytes hashed at once by one worker: several chunks for each lane of the hash kernel.
-const BATCH: usize = 2 << 20;
+/// Plain bytes hashed at once by one worker: several chunks for each lane of the hash kernel. Usually
+/// all that were taken at once fit: a small rest would leave lanes empty.
+const BATCH: usize = 4 << 20;
 
 /// Ids a worker takes at once. They lie in the same directories or in neighbouring ones.
 const IDS_AT_ONCE: usize = 32;
