@@ -57,13 +57,15 @@ pub struct BadChunk {
     pub id: ChunkId,
     /// What is wrong with it.
     pub error: StoreError,
+    /// The digest that it is named by, if that is merely another one. Such a chunk is never removed.
+    pub named_by: Option<Digest>,
     /// Whether it is gone now.
     pub removed: bool,
 }
 
 impl fmt::Display for BadChunk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, error, removed } = self;
+        let Self { id, error, named_by, removed } = self;
         match error {
             StoreError::Invalid { source: FormatError::WrongId { actual, .. }, .. } => {
                 write!(f, "chunk id {id} does not match its hash {actual}")?;
@@ -78,6 +80,9 @@ impl fmt::Display for BadChunk {
             }
             other => write!(f, "invalid chunk {id}: {other}")?,
         }
+        if let Some(digest) = named_by {
+            write!(f, ": it is named by its {digest}, see --digest")?;
+        }
         f.write_str(if *removed { ": removed" } else { "" })
     }
 }
@@ -85,7 +90,8 @@ impl fmt::Display for BadChunk {
 /// Reads and hashes all chunks of a store in its own form. `found` is told of each bad one.
 ///
 /// A chunk that vanishes meanwhile is no error. One that cannot be read counts as bad, but is not
-/// removed: that says more about the disk or the permissions than about the chunk.
+/// removed: that says more about the disk or the permissions than about the chunk. Nor is one that
+/// another digest names: it is good, and a forgotten flag must not empty a store.
 pub fn verify(
     store: &dyn PruneStore,
     options: &VerifyOptions,
@@ -193,7 +199,7 @@ impl Job<'_> {
                     decoded.push((*id, end..end + len));
                     end += len;
                 }
-                Err(e) => self.bad(id, e)?,
+                Err(e) => self.bad(id, e, None)?,
             }
         }
         let claims: Vec<(ChunkId, &[u8])> =
@@ -202,7 +208,10 @@ impl Job<'_> {
         for ((id, bytes), outcome) in claims.iter().zip(outcomes) {
             match outcome {
                 Ok(_) => self.counts.good(bytes.len()),
-                Err(e) => self.bad(id, StoreError::invalid(self.store.name())(e))?,
+                Err(e) => {
+                    let error = StoreError::invalid(self.store.name())(e);
+                    self.bad(id, error, Digest::of(id, bytes))?;
+                }
             }
         }
         Ok(taken)
@@ -221,13 +230,14 @@ impl Job<'_> {
         decoded.map(Some).map_err(StoreError::invalid(self.store.name()))
     }
 
-    fn bad(&self, id: &ChunkId, error: StoreError) -> Result<()> {
-        let removed = self.options.repair && matches!(error, StoreError::Invalid { .. });
+    fn bad(&self, id: &ChunkId, error: StoreError, named_by: Option<Digest>) -> Result<()> {
+        let is_garbage = matches!(error, StoreError::Invalid { .. }) && named_by.is_none();
+        let removed = self.options.repair && is_garbage;
         if removed {
             self.store.remove(&Stored::Chunk(*id))?;
         }
         self.counts.bad(removed);
-        (self.found)(&BadChunk { id: *id, error, removed });
+        (self.found)(&BadChunk { id: *id, error, named_by, removed });
         Ok(())
     }
 }

@@ -144,6 +144,24 @@ fn the_other_digest_finds_all_chunks_bad() {
 }
 
 #[test]
+fn a_forgotten_digest_does_not_empty_a_store() {
+    let sandbox = Sandbox::with_blob(&random(1, 500_000));
+    sandbox.cairn("--digest sha256 make blob.caibx blob -s store").succeeds();
+    let damaged = sandbox.files("store").remove(0);
+    sandbox.write(&format!("store/{damaged}"), b"garbage");
+    let mut after = sandbox.snapshot();
+    let done = sandbox.cairn("verify -s store -r");
+    assert_eq!(done.code, Some(1));
+    let count = sandbox.files("store").len() + 1;
+    let (lines, last) = sorted_lines(&done.stderr);
+    assert_eq!(last, format!("error: store: {count} of {count} chunks are bad, 1 removed"));
+    let named = ": it is named by its sha256, see --digest";
+    assert_eq!(lines.iter().filter(|line| line.ends_with(named)).count(), count - 1);
+    after.remove(&format!("store/{damaged}")).unwrap();
+    sandbox.is_as(&after, "verify -r");
+}
+
+#[test]
 fn a_bomb_is_a_bad_chunk() {
     let sandbox = Sandbox::new();
     // 200 MiB, which is more than any chunk has.
