@@ -137,12 +137,12 @@ impl LocalStore {
         Ok(Self { is_written: true, _lock: Some(Lock::alone(root)?), ..store })
     }
 
-    /// Where a chunk lies in the store's own form.
     /// The form in which its chunks are kept.
     pub fn form(&self) -> &Form {
         &self.options.form
     }
 
+    /// Where a chunk lies in the store's own form.
     pub(super) fn path(&self, id: &ChunkId) -> PathBuf {
         self.root.join(self.options.form.path(id))
     }
@@ -183,7 +183,10 @@ impl LocalStore {
                 Err(e) if e.kind() == ErrorKind::NotFound => {
                     // One level: the store itself may have been unmounted.
                     match fs::create_dir(directory) {
-                        Err(e) if e.kind() != ErrorKind::AlreadyExists => {
+                        // A link that leads nowhere is there and is not: trying again would never end.
+                        Err(e)
+                            if e.kind() != ErrorKind::AlreadyExists || directory.is_symlink() =>
+                        {
                             return Err(Error::io("create", directory)(e));
                         }
                         _ => {}
@@ -375,6 +378,20 @@ mod tests {
         assert_eq!(reader.get(&chunk.id()).unwrap(), Some(compressed));
         assert_eq!(reader.another(&chunk.id(), 1).unwrap(), Some(chunk.clone()));
         assert_eq!(reader.another(&chunk.id(), 2).unwrap(), None);
+    }
+
+    #[test]
+    fn a_directory_that_leads_nowhere_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(&directory, WriteCoding::Zstd);
+        let chunk = coded(b"nowhere", WriteCoding::Zstd);
+        let path = store.path(&chunk.id());
+        let link = path.parent().unwrap();
+        std::os::unix::fs::symlink(directory.path().join("unmounted"), link).unwrap();
+        let error = store.put(&chunk).unwrap_err().to_string();
+        assert!(error.contains(link.to_str().unwrap()), "{error}");
+        fs::create_dir(directory.path().join("unmounted")).unwrap();
+        store.put(&chunk).unwrap();
     }
 
     #[test]
