@@ -166,7 +166,8 @@ impl Content {
             if !is_prefix || !directory.file_type().is_ok_and(|kind| kind.is_dir()) {
                 continue;
             }
-            for entry in entries(&directory.path())? {
+            // What another user keeps to himself is not ours to count, and no reason to remove nothing.
+            for entry in entries(&directory.path()).unwrap_or_default() {
                 // A file that has gone meanwhile is none.
                 let Ok(metadata) = entry.metadata() else { continue };
                 if metadata.is_file() {
@@ -208,11 +209,15 @@ impl Content {
     }
 
     /// Removes the chunks that were unused for longest if all together are above the limit.
+    ///
+    /// One that cannot be removed, as in a directory of another user, is passed over: younger ones go in
+    /// its place. That is an error only if the limit is missed for it.
     fn reduce(mut self, store: &LocalStore, limit: u64, now: SystemTime) -> Result<()> {
         if self.size <= limit {
             return Ok(());
         }
         let before = self.size;
+        let mut failure = None;
         self.chunks.sort_unstable_by_key(|found| found.used);
         for found in &self.chunks {
             let goal = if age(found.used, now) < IN_USE { limit } else { limit / 10 * 9 };
@@ -221,7 +226,10 @@ impl Content {
             }
             let path = self.path(store, found);
             match fs::remove_file(&path) {
-                Err(e) if !is_absence(&e) => return Err(Error::io("remove", &path)(e)),
+                Err(e) if !is_absence(&e) => {
+                    failure = failure.or_else(|| Some(Error::io("remove", &path)(e)));
+                    continue;
+                }
                 _ => self.size -= u64::from(found.room),
             }
             if let Some(directory) = path.parent() {
@@ -231,7 +239,7 @@ impl Content {
         }
         let (cache, after) = (store.name(), self.size);
         tracing::debug!(cache, before, after, limit, "chunks unused for longest were removed");
-        Ok(())
+        failure.filter(|_| after > limit).map_or(Ok(()), Err)
     }
 
     fn path(&self, store: &LocalStore, found: &Found) -> PathBuf {
@@ -394,6 +402,33 @@ mod tests {
         assert_eq!([1, 2, 3].map(|n| temporary(n).exists()), [true, true, false]);
         // Those in use count.
         assert_eq!(here(&all, 8), [2, 3, 4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn what_cannot_be_removed_is_passed_over() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let all = store(directory.path());
+        (0..20).for_each(|n| put_aged(&all, n, 10_000 - u64::from(n)));
+        let path = |n: u32| all.path(&chunk(n, WriteCoding::Zstd).id());
+        let seal = |n: u32, mode: u32| {
+            let permissions = fs::Permissions::from_mode(mode);
+            fs::set_permissions(path(n).parent().unwrap(), permissions).unwrap();
+        };
+        seal(0, 0o555);
+        seal(19, 0o000);
+        if fs::File::create(path(0).with_extension("try")).is_ok() {
+            // Nothing keeps root out.
+            return;
+        }
+        limited(directory.path(), 10).look().unwrap();
+        seal(19, 0o755);
+        assert!(here(&all, 20).into_iter().eq([0].into_iter().chain(11..20)));
+        seal(0, 0o555);
+        (1..20).for_each(|n| _ = fs::remove_file(path(n)));
+        let why = limited(directory.path(), 0).look().unwrap_err().to_string();
+        seal(0, 0o755);
+        assert!(why.contains("cannot remove"), "{why}");
     }
 
     #[test]
