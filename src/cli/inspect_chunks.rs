@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use cairn::Error;
 use cairn::upkeep::sizes;
 use cairn_formats::Index;
-use cairn_store::local::{NewFile, leads_to_descriptor};
+use cairn_store::local::Output;
 use cairn_store::{LocalStore, Location, PruneStore};
 use clap::Parser;
 
@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     }
 }
 
-/// The file appears whole or not at all.
+/// What a link leads to is replaced, not the link. The file appears whole or not at all.
 fn write_file(
     path: &Path,
     index: &Index,
@@ -58,16 +58,14 @@ fn write_file(
     context: &Context,
 ) -> anyhow::Result<()> {
     let failed = || Error::io("write", path);
-    let is_special =
-        path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
-    if is_special || leads_to_descriptor(path) {
-        let file = std::fs::File::options().append(true).open(path).map_err(failed())?;
-        return write(file, path, index, store, context);
+    // A stream has nothing that must be cleaned up, and a write to it may take for ever: there, the
+    // system ends us.
+    if !Output::is_stream(path) {
+        context.signals.catch()?;
     }
-    context.signals.catch()?;
-    let new = NewFile::create(path, 0o666).map_err(failed())?;
-    write(new.file(), path, index, store, context)?;
-    new.commit(false).map_err(failed())?;
+    let output = Output::create(path, 0o666).map_err(failed())?;
+    write(output.file(), path, index, store, context)?;
+    output.commit(false).map_err(failed())?;
     Ok(())
 }
 

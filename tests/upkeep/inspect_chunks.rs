@@ -35,6 +35,10 @@ fn every_chunk_is_listed_in_order_with_its_sizes() {
     sandbox.cairn("inspect-chunks blob.caibx out.json -s store").succeeds_silently();
     assert_eq!(sandbox.read("out.json"), list(true).as_bytes());
     sandbox.cairn("inspect-chunks blob.caibx /dev/null -s store").succeeds_silently();
+    std::os::unix::fs::symlink("out.json", sandbox.path("link")).unwrap();
+    sandbox.cairn("inspect-chunks blob.caibx link").succeeds_silently();
+    assert!(sandbox.path("link").is_symlink());
+    assert_eq!(sandbox.read("out.json"), list(false).as_bytes());
 }
 
 #[test]
