@@ -1,7 +1,7 @@
 //! `cairn cat`
 
 use std::fs::File;
-use std::io::{self, IsTerminal};
+use std::io::{self, IoSlice, IsTerminal, Write};
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use cairn_formats::Index;
 use cairn_store::Location;
 use cairn_store::local::Output;
 use clap::Parser;
+use rustix::event::{PollFd, PollFlags, poll};
 
 use super::Context;
 use super::access::Access;
@@ -74,7 +75,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let is_seen = is_stream && output.file().is_terminal();
     let monitor: &dyn Monitor = if is_seen { &Silent } else { &progress };
     let options = CatOptions { range: range.clone(), workers: args.reach.concurrency.processors() };
-    cat(&index, store.as_ref(), &mut output.file(), name, &options, monitor)?;
+    cat(&index, store.as_ref(), &mut Patient(output.file()), name, &options, monitor)?;
     monitor.check()?;
     output.commit(false).map_err(Error::io("finish", name))?;
     let size = index.blob_size();
@@ -85,6 +86,30 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         range.end - size
     );
     Ok(())
+}
+
+/// An output that is waited for, also if it is a pipe that another process has set not to block.
+struct Patient<'a>(&'a File);
+
+impl Write for Patient<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        loop {
+            match self.0.write_vectored(slices) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                done => return done,
+            }
+            // Why it ends does not matter: the next write tells.
+            let _ = poll(&mut [PollFd::new(self.0, PollFlags::OUT)], None);
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Args {

@@ -63,6 +63,23 @@ fn a_named_pipe_is_written_to() {
 }
 
 #[test]
+fn a_pipe_that_does_not_block_is_waited_for() {
+    let sandbox = Sandbox::with_store(&content());
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    rustix::io::ioctl_fionbio(&writer, true).unwrap();
+    let mut command = sandbox.command("cat blob.caibx -s store");
+    let mut child = command.stdout(writer).spawn().unwrap();
+    // It holds the other end of the pipe.
+    drop(command);
+    // Longer than it takes to fill the pipe.
+    std::thread::sleep(Duration::from_millis(300));
+    let mut bytes = Vec::new();
+    reader.read_to_end(&mut bytes).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(bytes == content());
+}
+
+#[test]
 fn what_a_shell_has_opened_is_appended_to() {
     let sandbox = Sandbox::with_store(&content());
     for output in ["", "-", "/dev/stdout", "/dev/fd/1"] {
