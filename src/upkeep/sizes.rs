@@ -66,7 +66,7 @@ fn write_one(
     output.write_all(b"\n  }")
 }
 
-/// Reads such a list, by whichever program it was made.
+/// Reads such a list, by whichever program it was made. As in desync, ids may be in upper case.
 pub fn read(path: &Path) -> Result<SizesById> {
     /// As it stands in the file.
     #[derive(Deserialize)]
@@ -83,7 +83,7 @@ pub fn read(path: &Path) -> Result<SizesById> {
     let listed = listed.unwrap_or_default().into_iter();
     let by_id = listed.map(|Listed { id, uncompressed_size, compressed_size }| {
         let sizes = Sizes { plain: uncompressed_size, stored: compressed_size };
-        Ok((id.parse().map_err(|e| Error::file(path, format!("{e}")))?, sizes))
+        Ok((id.to_ascii_lowercase().parse().map_err(|e| Error::file(path, format!("{e}")))?, sizes))
     });
     by_id.collect()
 }

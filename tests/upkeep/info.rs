@@ -59,6 +59,11 @@ fn every_figure_is_desyncs() {
     let sandbox = parts();
     sandbox.cairn("inspect-chunks blob.caibx sizes.json -s store").succeeds_silently();
     sandbox.cairn("inspect-chunks seed.caibx few.json -s seeds").succeeds_silently();
+    let mut upper = String::from_utf8(sandbox.read("sizes.json")).unwrap();
+    for id in sandbox.ids("blob.caibx") {
+        upper = upper.replace(&id, &id.to_uppercase());
+    }
+    sandbox.write("upper.json", upper.as_bytes());
     for form in ["", "-f json", "--format plain"] {
         for sources in [
             "",
@@ -72,6 +77,7 @@ fn every_figure_is_desyncs() {
             "-c store",
             "--chunks-info sizes.json -c cache --seed seed.caibx",
             "--chunks-info few.json",
+            "--chunks-info upper.json",
         ] {
             for index in ["blob.caibx", "seed.caibx", "nothing.caibx"] {
                 let words = format!("info {index} {sources} {form}");
