@@ -106,6 +106,11 @@ impl CodedChunk {
         Self { trusted: true, ..self }
     }
 
+    /// The same chunk, to be verified wherever it comes from: others will rely on it.
+    pub fn distrusted(self) -> Self {
+        Self { trusted: false, ..self }
+    }
+
     /// Whether the user does not want it verified.
     pub fn is_trusted(&self) -> bool {
         self.trusted

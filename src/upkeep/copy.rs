@@ -128,7 +128,8 @@ struct Route<'a> {
 
 impl Store for Route<'_> {
     fn get(&self, id: &ChunkId) -> cairn_store::Result<Option<CodedChunk>> {
-        self.source.get(id)
+        // Verified even if the source is trusted: who reads the target may not know of that.
+        Ok(self.source.get(id)?.map(CodedChunk::distrusted))
     }
 
     fn has(&self, id: &ChunkId) -> cairn_store::Result<bool> {
@@ -136,7 +137,7 @@ impl Store for Route<'_> {
     }
 
     fn another(&self, id: &ChunkId, tried: usize) -> cairn_store::Result<Option<CodedChunk>> {
-        self.source.another(id, tried)
+        Ok(self.source.another(id, tried)?.map(CodedChunk::distrusted))
     }
 
     fn keeps(&self) -> bool {
@@ -151,6 +152,10 @@ impl Store for Route<'_> {
             return self.target.put(coded);
         }
         self.target.put(&lock(&self.encoder).encode(chunk, self.target.coding()))
+    }
+
+    fn origin(&self, id: &ChunkId, copy: usize) -> String {
+        self.source.origin(id, copy)
     }
 
     fn name(&self) -> String {

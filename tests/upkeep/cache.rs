@@ -133,3 +133,28 @@ fn progress_is_desyncs() {
     let done = sandbox.cairn_with_env(words, name, "1").succeeds();
     assert_eq!((done.text(), &done.stderr[..]), ("", ""));
 }
+
+#[test]
+fn what_a_trusted_store_has_is_verified_before_it_is_copied() {
+    let sandbox = Sandbox::with_blob(&random(1, 1_000_000));
+    sandbox.cairn("make blob.caibx blob -s store --uncompressed").succeeds();
+    let id = sandbox.ids("blob.caibx").remove(0);
+    sandbox.patch(&format!("store/{}/{id}", &id[..4]), 100, b"damaged");
+    let store = sandbox.path("store").to_str().unwrap().to_owned();
+    let trusted = "{\"skip-verify\": true}";
+    sandbox.configure(&format!("{{\"store-options\": {{\"{store}\": {trusted}}}}}"));
+    for words in ["cache blob.caibx -s store -c copy", "cat blob.caibx out -s store -c copy"] {
+        sandbox.cairn(words).fails(&[&id]);
+        assert!(!sandbox.path(&place("copy", &id)).exists(), "{words}");
+    }
+}
+
+#[test]
+fn a_damaged_chunk_is_told_of_by_its_own_store() {
+    let sandbox = Sandbox::with_store(&random(1, 1_000_000));
+    let id = sandbox.ids("blob.caibx").remove(0);
+    sandbox.write(&place("store", &id), &sandbox.read(&place("store", &id))[..40]);
+    fs::create_dir(sandbox.path("empty")).unwrap();
+    let done = sandbox.cairn("cache blob.caibx -s empty -s store -c copy").fails(&[&id]);
+    assert!(done.stderr.starts_with("error: store: "), "{}", done.stderr);
+}

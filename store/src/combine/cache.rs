@@ -65,7 +65,8 @@ impl<C: WriteStore, S: Store> Cache<C, S> {
             }
             noted.insert(coded.id());
         }
-        answer
+        // Also where the source is trusted: who reads the cache later may not know of that.
+        Ok(answer?.map(CodedChunk::distrusted))
     }
 
     fn put(&self, chunk: &Chunk<'_>, coded: &CodedChunk) -> Result<()> {
@@ -260,6 +261,35 @@ mod tests {
         assert!(both.get(&chunk(1).id()).unwrap().is_some());
         assert!(fetch(&both, 2..3).is_err());
         assert!(cache.store().is_empty());
+    }
+
+    #[test]
+    fn what_comes_from_a_trusted_source_is_verified_before_it_is_kept() {
+        struct Trusted(Recorded);
+
+        impl Store for Trusted {
+            fn get(&self, id: &ChunkId) -> Result<Option<CodedChunk>> {
+                Ok(self.0.get(id)?.map(CodedChunk::trusted))
+            }
+
+            fn has(&self, id: &ChunkId) -> Result<bool> {
+                self.0.has(id)
+            }
+
+            fn name(&self) -> String {
+                self.0.name()
+            }
+        }
+
+        let (cache, source) = stores(WriteCoding::Zstd);
+        // As long as the chunk that it stands for, or decoding would find it.
+        let other = chunk(1).data().to_ascii_uppercase();
+        source.put(&CodedChunk::new(chunk(1).id(), Coding::Plain, other)).unwrap();
+        let both = Cache::new(&cache, Trusted(source), true);
+        assert!(fetch(&both, 1..2).is_err());
+        assert!(cache.store().is_empty());
+        fetch(&both, 2..3).unwrap();
+        assert_eq!(cache.store().len(), 1);
     }
 
     #[test]
