@@ -25,6 +25,13 @@ fn a_file_is_replaced_and_keeps_its_mode() {
     assert!(sandbox.read("out") == content()[5..12]);
     assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o604);
     assert!(sandbox.path("link").is_symlink());
+    fs::create_dir(sandbox.path("below")).unwrap();
+    symlink("below/second", sandbox.path("first")).unwrap();
+    symlink("../not-yet", sandbox.path("below/second")).unwrap();
+    sandbox.cairn("cat blob.caibx first -s store").succeeds_silently();
+    assert!(sandbox.read("not-yet") == content());
+    symlink("round", sandbox.path("round")).unwrap();
+    sandbox.refuses("cat blob.caibx round -s store", &["round", "symbolic links"]);
 }
 
 #[test]

@@ -8,9 +8,14 @@
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
 
 use super::new_file::{NewFile, leads_to_descriptor};
+
+/// Links that lead to one another: as many as the system follows.
+const MOST_LINKS: usize = 40;
 
 /// An output that is written from its beginning to its end.
 #[derive(Debug)]
@@ -23,7 +28,7 @@ pub enum Output {
 
 impl Output {
     /// Opens the output at `path`. A new file gets `mode` less the umask. What a link leads to is
-    /// replaced, not the link.
+    /// replaced, not the link; it may not be there yet.
     ///
     /// Waits, as everybody does, if it is a pipe that nobody reads.
     pub fn create(path: &Path, mode: u32) -> io::Result<Self> {
@@ -34,8 +39,7 @@ impl Output {
             let file = File::options().write(true).append(!is_device).open(path);
             return Ok(Output::Stream(file?));
         }
-        let path = if path.is_symlink() { fs::canonicalize(path)? } else { path.to_owned() };
-        Ok(Output::New(NewFile::create(&path, mode)?))
+        Ok(Output::New(NewFile::create(&followed(path)?, mode)?))
     }
 
     /// Whether `create` would open a stream.
@@ -64,4 +68,14 @@ impl Output {
             Output::Stream(_) => Ok(()),
         }
     }
+}
+
+/// Where links lead to, also if nothing is there.
+fn followed(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let Ok(link) = fs::read_link(&path) else { return Ok(path) };
+        path = path.parent().unwrap_or(Path::new("")).join(link);
+    }
+    Err(io::Error::from_raw_os_error(Errno::LOOP.raw_os_error()))
 }
