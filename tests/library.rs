@@ -13,7 +13,7 @@ use cairn::upkeep::chop::chop;
 use cairn::upkeep::copy::{copy, distinct_chunks};
 use cairn::{Error, Monitor, Result, Silent};
 use cairn_formats::chunker::CutRule;
-use cairn_formats::{ChunkId, ChunkSizes, Index};
+use cairn_formats::{ChunkId, ChunkSizes, CodedChunk, Index, WriteCoding};
 use cairn_store::testing::{Call, Fault, Faulty, Recorder};
 use cairn_store::{MemoryStore, Store, WriteStore};
 use proptest::prelude::*;
@@ -183,12 +183,55 @@ fn a_store_that_fails_makes_no_index() {
     }
 }
 
+/// A store that takes its time once a put has failed, as others wait for the disk or the net, so that
+/// whoever failed has the time to say so.
+struct SlowAfterFailure<S> {
+    store: S,
+    has_failed: std::sync::atomic::AtomicBool,
+}
+
+impl<S: Store> Store for SlowAfterFailure<S> {
+    fn get(&self, id: &ChunkId) -> cairn_store::Result<Option<CodedChunk>> {
+        self.store.get(id)
+    }
+
+    fn has(&self, id: &ChunkId) -> cairn_store::Result<bool> {
+        self.store.has(id)
+    }
+
+    fn name(&self) -> String {
+        self.store.name()
+    }
+}
+
+impl<S: WriteStore> WriteStore for SlowAfterFailure<S> {
+    fn put(&self, chunk: &CodedChunk) -> cairn_store::Result<()> {
+        let order = std::sync::atomic::Ordering::SeqCst;
+        if self.has_failed.load(order) {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        let put = self.store.put(chunk);
+        self.has_failed.fetch_or(put.is_err(), order);
+        put
+    }
+
+    fn coding(&self) -> WriteCoding {
+        self.store.coding()
+    }
+
+    fn sync(&self) -> cairn_store::Result<()> {
+        self.store.sync()
+    }
+}
+
 #[test]
 fn one_failure_stops_all_workers() {
     let sandbox = Sandbox::new(&noise(12 << 20, 3));
     let good = 100;
     for workers in [1, 2, 5] {
-        let store = Recorder::new(Faulty::once_after(good, Fault::Fail, MemoryStore::default()));
+        let store = Faulty::once_after(good, Fault::Fail, MemoryStore::default());
+        let store = SlowAfterFailure { store, has_failed: false.into() };
+        let store = Recorder::new(store);
         assert!(sandbox.make(&store, &options(workers)).is_err());
         let puts = store.take().into_iter().filter(|call| matches!(call, Call::Put(_))).count();
         assert!(puts <= good + 2 * workers, "{puts} puts by {workers} workers");
