@@ -230,27 +230,39 @@ fn waiting_for_a_pipe_can_be_interrupted() {
 #[test]
 fn waiting_for_a_store_can_be_interrupted() {
     let sandbox = Sandbox::new();
-    fs::create_dir(sandbox.path("store")).unwrap();
+    for store in ["store", "full"] {
+        fs::create_dir(sandbox.path(store)).unwrap();
+    }
+    fs::write(sandbox.path("small"), b"a short blob").unwrap();
+    for words in ["make small.caibx small", "make -s full small.caibx small"] {
+        let words: Vec<&str> = words.split(' ').collect();
+        assert!(sandbox.cairn(&words).wait().unwrap().success());
+    }
     let store = fs::File::open(sandbox.path("store")).unwrap();
     // As whoever clears up the store holds it.
     flock(&store, FlockOperation::LockExclusive).unwrap();
-    let make = ["make", "--log-format", "text", "-s", "store", "index.caibx", "blob"];
-    let mut child = sandbox.cairn(&make);
-    std::thread::sleep(Duration::from_millis(500));
-    assert_eq!(child.try_wait().unwrap(), None, "it did not wait");
-    let mut kill = Command::new("kill");
-    kill.arg("-INT").arg(child.id().to_string()).status().unwrap();
-    for _ in 0..100 {
-        if child.try_wait().unwrap().is_some() {
-            break;
+    for words in [
+        "make --log-format text -s store index.caibx blob",
+        "chop --log-format text -s store small.caibx small",
+        "cache --log-format text -s full -c store small.caibx",
+    ] {
+        let mut child = sandbox.cairn(&words.split(' ').collect::<Vec<_>>());
+        std::thread::sleep(Duration::from_millis(500));
+        assert_eq!(child.try_wait().unwrap(), None, "{words} did not wait");
+        let mut kill = Command::new("kill");
+        kill.arg("-INT").arg(child.id().to_string()).status().unwrap();
+        let began = Instant::now();
+        while child.try_wait().unwrap().is_none() && began.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(50));
         }
-        std::thread::sleep(Duration::from_millis(50));
+        let was_running = child.try_wait().unwrap().is_none();
+        if was_running {
+            child.kill().unwrap();
+        }
+        let output = child.wait_with_output().unwrap();
+        assert!(!was_running, "{words} went on waiting");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("waiting for another process to clear up the store"), "{said}");
+        assert!(!sandbox.path("index.caibx").exists());
     }
-    let was_running = child.try_wait().unwrap().is_none();
-    drop(store);
-    let output = child.wait_with_output().unwrap();
-    assert!(!was_running, "it went on waiting");
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("waiting for another process to clear up the store"), "{said}");
-    assert!(!sandbox.path("index.caibx").exists());
 }

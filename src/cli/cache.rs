@@ -40,9 +40,10 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let indexes = access.indexes(&args.index)?;
     let chunks = distinct_chunks(&indexes, args.ignored.ids(&access)?);
     drop(indexes);
-    context.signals.catch()?;
     let source = access.stores(&args.stores.store)?;
     let target = access.writable(&args.cache, &args.write)?;
+    // Only now: opening a store may wait for others, and there is nothing to clean up yet.
+    context.signals.catch()?;
     let (workers, progress) = (args.reach.concurrency.processors(), &context.progress);
     let stats = copy(&chunks, context.digest, source.as_ref(), target.as_ref(), workers, progress)?;
     context.progress.summary(

@@ -41,8 +41,9 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let access = Access::new(context, &args.reach);
     let index = access.index(&args.index)?;
     let ignored = args.ignored.ids(&access)?;
-    context.signals.catch()?;
     let store = access.writable(&args.store, &args.write)?;
+    // Only now: opening a store may wait for others, and there is nothing to clean up yet.
+    context.signals.catch()?;
     let (workers, progress) = (args.reach.concurrency.processors(), &context.progress);
     let stats = chop(&index, &args.file, store.as_ref(), ignored, workers, progress)?;
     context.progress.summary(

@@ -65,8 +65,9 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     // The index first: where it comes through a pipe, its maker may still be making the store.
     let access = Access::new(context, &args.reach);
     let index = access.index(&args.index)?;
-    context.signals.catch()?;
     let store = access.cached(&args.stores.store, &args.cache, args.reach.cache_repair())?;
+    // Only now: opening a store may wait for others, and there is nothing to clean up yet.
+    context.signals.catch()?;
     let options = ExtractOptions {
         in_place: args.in_place,
         regenerate: args.seeds.regenerate_invalid_seeds,

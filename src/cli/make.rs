@@ -74,7 +74,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let access = Access::new(context, &args.reach);
     access.check_index(&args.index)?;
     let store = args.store.as_ref().map(|store| access.writable(store, &args.write)).transpose()?;
-    // Only now: opening the store may wait for others, and there is nothing to clean up yet.
+    // Only now: opening a store may wait for others, and there is nothing to clean up yet.
     context.signals.catch()?;
     let options = MakeOptions {
         rule: args.chunker,

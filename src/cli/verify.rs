@@ -26,13 +26,14 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
-    context.signals.catch()?;
     let access = Access::without_flags(context);
     let store: Box<dyn PruneStore> = if args.repair {
         access.prunable(&args.store)?
     } else {
         Box::new(access.local(&args.store)?)
     };
+    // Only now: opening a store may wait for others, and there is nothing to clean up yet.
+    context.signals.catch()?;
     let options = VerifyOptions {
         digest: context.digest,
         repair: args.repair,
