@@ -2,7 +2,7 @@
 
 use cairn_formats::{Chunk, ChunkId, CodedChunk};
 
-use crate::{Result, Store};
+use crate::{Error, Result, Store};
 
 /// Several stores as one: the first that has a chunk answers.
 ///
@@ -40,11 +40,37 @@ impl Router {
         }
         failure.map_or(Ok(None), Err)
     }
+
+    /// A copy of a chunk by its number among all copies that the stores can hand out.
+    ///
+    /// What a store refuses to hand out as damaged has a number in that store but none here, for `get`
+    /// and `another` alike, and the store's further copies come before those of the next.
+    fn copy(&self, id: &ChunkId, number: usize) -> Result<Option<CodedChunk>> {
+        let mut skip = number;
+        self.ask(|store| {
+            let mut damage = None;
+            let mut asked = 0;
+            loop {
+                let copy = if asked == 0 { store.get(id) } else { store.another(id, asked) };
+                asked += 1;
+                match copy {
+                    Ok(Some(copy)) if skip == 0 => return Ok(Some(copy)),
+                    Ok(Some(_)) => skip -= 1,
+                    Ok(None) => return damage.map_or(Ok(None), Err),
+                    Err(e @ Error::Invalid { .. }) => {
+                        tracing::warn!(%id, store = store.name(), error = %e, "chunk is damaged");
+                        damage = damage.or(Some(e));
+                    }
+                    Err(e) => return Err(damage.unwrap_or(e)),
+                }
+            }
+        })
+    }
 }
 
 impl Store for Router {
     fn get(&self, id: &ChunkId) -> Result<Option<CodedChunk>> {
-        self.ask(|store| store.get(id))
+        self.copy(id, 0)
     }
 
     fn has(&self, id: &ChunkId) -> Result<bool> {
@@ -52,19 +78,15 @@ impl Store for Router {
     }
 
     fn another(&self, id: &ChunkId, tried: usize) -> Result<Option<CodedChunk>> {
-        let mut skip = tried;
-        self.ask(|store| {
-            let mut copies = 0;
-            let mut copy = store.get(id)?;
-            while copy.is_some() && skip > 0 {
-                (skip, copies) = (skip - 1, copies + 1);
-                copy = store.another(id, copies)?;
+        match self.copy(id, tried) {
+            Ok(Some(copy)) => {
+                tracing::warn!(%id, "chunk is taken from another copy");
+                Ok(Some(copy))
             }
-            if copy.is_some() {
-                tracing::warn!(%id, store = store.name(), "chunk is taken from another copy");
-            }
-            Ok(copy)
-        })
+            // That there is damage is known by now; there is no further copy, which ends the search.
+            Err(Error::Invalid { .. }) => Ok(None),
+            answer => answer,
+        }
     }
 
     fn keeps(&self) -> bool {
@@ -93,7 +115,7 @@ mod tests {
     use cairn_formats::Coding;
 
     use super::*;
-    use crate::{Error, MemoryStore, WriteStore};
+    use crate::{MemoryStore, WriteStore};
 
     struct Broken;
 
@@ -150,5 +172,48 @@ mod tests {
         assert_eq!(router.get(&coded(1).id()).unwrap(), Some(coded(1)));
         assert!(router.get(&coded(2).id()).is_err());
         assert!(router.has(&coded(2).id()).is_err());
+    }
+
+    /// A store that cannot hand out its first copy, but has others.
+    struct Damaged(Vec<u8>);
+
+    impl Store for Damaged {
+        fn get(&self, id: &ChunkId) -> Result<Option<CodedChunk>> {
+            let why = "damaged".to_owned();
+            let source = cairn_formats::Error::BadCoding { id: *id, coding: Coding::Zstd, why };
+            Err(Error::invalid("damaged")(source))
+        }
+
+        fn has(&self, _id: &ChunkId) -> Result<bool> {
+            Ok(true)
+        }
+
+        fn another(&self, id: &ChunkId, tried: usize) -> Result<Option<CodedChunk>> {
+            let copy = self.0.get(tried - 1);
+            Ok(copy.map(|&byte| CodedChunk::new(*id, Coding::Plain, vec![byte])))
+        }
+
+        fn name(&self) -> String {
+            "damaged".into()
+        }
+    }
+
+    #[test]
+    fn damage_hides_no_further_copy() {
+        let id = coded(1).id();
+        let good = MemoryStore::default();
+        good.put(&coded(1)).unwrap();
+        let damaged = |copies: &[u8]| Box::new(Damaged(copies.to_vec()));
+        // A router among the stores, too: its end must be seen.
+        let inner = Router::new(vec![damaged(&[]), damaged(&[12])]);
+        let router = Router::new(vec![damaged(&[10, 11]), Box::new(inner), Box::new(good)]);
+        assert_eq!(router.get(&id).unwrap().unwrap().bytes(), [10]);
+        for (tried, byte) in [(1, 11), (2, 12), (3, 1)] {
+            assert_eq!(router.another(&id, tried).unwrap().unwrap().bytes(), [byte]);
+        }
+        assert_eq!(router.another(&id, 4).unwrap(), None);
+        let hopeless = Router::new(vec![damaged(&[]), damaged(&[])]);
+        assert!(matches!(hopeless.get(&id), Err(Error::Invalid { .. })));
+        assert_eq!(hopeless.another(&id, 1).unwrap(), None);
     }
 }
