@@ -44,22 +44,61 @@ impl FromStr for Location {
 }
 
 impl Location {
-    /// The location for a log: a URL without its password and query, either of which may let
-    /// whoever has it in.
+    /// The location for a log: a URL without what may let whoever has it in, that is its passwords, its
+    /// query, and a user name that stands alone, which may be a token.
+    ///
+    /// Where a password ends cannot be known for sure, as it may hold any character. Rather too much
+    /// is left out than too little: all before the last `@` that is in no query. Of URLs joined by `|`
+    /// each is treated alone; what of them is no URL is part of the one before.
     pub fn without_secrets(&self) -> String {
         let text = self.to_string();
-        let Location::Remote { scheme, .. } = self else { return text };
-        let rest = &text[scheme.len() + "://".len()..];
-        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        let authority = match authority.rsplit_once('@') {
-            Some((user, host)) => match user.split_once(':') {
-                Some((user, _)) => format!("{user}:***@{host}"),
-                None => authority.to_owned(),
-            },
-            None => authority.to_owned(),
-        };
-        let path = path.split(['?', '#']).next().unwrap_or_default();
-        format!("{scheme}://{authority}{path}")
+        if !matches!(self, Location::Remote { .. }) {
+            return text;
+        }
+        let mut starts: Vec<usize> = text
+            .match_indices('|')
+            .map(|(bar, _)| bar + 1)
+            .filter(|&start| rest_of_remote(&text[start..]).is_some())
+            .collect();
+        starts.push(text.len() + 1);
+        let mut start = 0;
+        let members = starts.into_iter().map(|next| {
+            let member = &text[start..next - 1];
+            start = next;
+            without_secrets(member)
+        });
+        members.collect::<Vec<_>>().join("|")
+    }
+}
+
+/// What stands behind the scheme of a URL, if it is one with a known scheme.
+fn rest_of_remote(text: &str) -> Option<&str> {
+    let (scheme, rest) = text.split_once("://")?;
+    REMOTE_SCHEMES.contains(&scheme).then_some(rest)
+}
+
+/// A single URL without its secrets.
+fn without_secrets(url: &str) -> String {
+    let Some(rest) = rest_of_remote(url) else { return url.to_owned() };
+    let scheme = &url[..url.len() - rest.len()];
+    let authority = &rest[..rest.find('/').unwrap_or(rest.len())];
+    // A password with `?` or `#` in it: an `@` behind is taken for the end of the password. So it is
+    // where a `:` stands first, be it that of a port.
+    let first = rest.find(['/', '?', '#', '@', ':']);
+    let is_named = first.is_some_and(|first| rest[first..].starts_with(':'));
+    let at = authority.rfind('@').or_else(|| rest.rfind('@').filter(|_| is_named));
+    let query = match at {
+        Some(at) => rest[at..].find(['?', '#']).map(|query| at + query),
+        None => rest.find(['?', '#']),
+    };
+    let rest = &rest[..query.unwrap_or(rest.len())];
+    let Some((secrets, host)) = rest.rsplit_once('@') else { return format!("{scheme}{rest}") };
+    // Of sftp and ssh the name alone says who asks, and their passwords are not in the URL.
+    let is_shell = matches!(scheme, "ssh://" | "sftp://");
+    match secrets.split_once(':') {
+        Some((user, _)) if !user.contains(['/', '@']) => format!("{scheme}{user}:***@{host}"),
+        None if is_shell && !secrets.contains(['/', '@']) => format!("{scheme}{rest}"),
+        _ => format!("{scheme}***@{host}"),
     }
 }
 
@@ -105,8 +144,25 @@ mod tests {
             ("https://h/s/?X-Signature=1", "https://h/s/"),
             ("https://h?x", "https://h"),
             ("https://u:p@h:80/s", "https://u:***@h:80/s"),
-            ("https://u:p@q@h/s@t", "https://u:***@h/s@t"),
+            ("https://u:p@q@h/s", "https://u:***@h/s"),
+            ("https://me:hun/ter2@h/s", "https://me:***@h/s"),
+            ("https://me:hun?ter2@h/s?x@y", "https://me:***@h/s"),
+            ("https://me:h/un?ter2@h/s?x", "https://me:***@h/s"),
+            ("https://h:80/s?mail", "https://h:80/s"),
+            ("https://me:hun#ter2@h/s", "https://me:***@h/s"),
+            // Too much rather than too little.
+            ("https://u:p@h/s@t", "https://u:***@t"),
+            ("https://h/s@t", "https://***@t"),
+            ("https://h/s?mail=a@b", "https://h/s"),
+            ("https://token@h/s", "https://***@h/s"),
+            (
+                "https://u:p@a|https://u:q/r@b/s?t|https://c",
+                "https://u:***@a|https://u:***@b/s|https://c",
+            ),
+            ("https://u:p|q@a|ssh://u@b", "https://u:***@a|ssh://u@b"),
+            ("https://u:p@a?x|/local", "https://u:***@a"),
             ("sftp://u@h/s", "sftp://u@h/s"),
+            ("sftp://u:p@h/s", "sftp://u:***@h/s"),
         ] {
             assert_eq!(text.parse::<Location>().unwrap().without_secrets(), expected);
         }
