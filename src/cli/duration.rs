@@ -14,10 +14,25 @@ const UNITS: [(&str, u64); 8] = [
     ("h", 3_600_000_000_000),
 ];
 
+/// Reads a duration that may be negative, in nanoseconds.
+pub(super) fn parse_signed(text: &str) -> Result<i64, String> {
+    let (sign, unsigned) = match text.strip_prefix('-') {
+        Some(rest) if !rest.starts_with('+') => (-1, rest),
+        _ => (1, text),
+    };
+    let duration = parse(unsigned).map_err(|_| wrong(text))?;
+    // None is longer, see there.
+    Ok(sign * i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX))
+}
+
+fn wrong(text: &str) -> String {
+    format!("invalid duration '{text}' (such as 500ms, 1m30s or 1.5s)")
+}
+
 /// Reads a duration that is not negative. No longer one is possible than in Go, about 292 years.
 pub(super) fn parse(text: &str) -> Result<Duration, String> {
     let unsigned = text.strip_prefix('+').unwrap_or(text);
-    let wrong = || format!("invalid duration '{text}' (such as 500ms, 1m30s or 1.5s)");
+    let wrong = || wrong(text);
     if unsigned == "0" {
         return Ok(Duration::ZERO);
     }
@@ -86,6 +101,17 @@ mod tests {
             ("9223372036854775807ns", i64::MAX as u64),
         ] {
             assert_eq!(parse(text), Ok(Duration::from_nanos(nanoseconds)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_sign_is_possible_where_it_means_something() {
+        for (text, nanoseconds) in [("-1s", -1_000_000_000), ("+1s", 1_000_000_000), ("-0", 0)] {
+            assert_eq!(parse_signed(text), Ok(nanoseconds), "{text}");
+        }
+        for text in ["-", "--1s", "-+1s", "+-1s", "-1", ""] {
+            let message = format!("invalid duration '{text}' (such as 500ms, 1m30s or 1.5s)");
+            assert_eq!(parse_signed(text), Err(message));
         }
     }
 

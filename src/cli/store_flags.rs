@@ -1,7 +1,6 @@
 //! The flags that say how stores are reached: desync's, on every command that has them there.
 
 use std::ops::Deref;
-use std::time::Duration;
 
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, Command, Error, FromArgMatches, Id};
@@ -46,14 +45,14 @@ struct RemoteFlags {
           value_parser = parse_bool)]
     cache_repair: bool,
 
-    /// How often to try again what failed on the way to a server
-    #[arg(short, long, value_name = "N", default_value_t = 3)]
-    error_retry: u32,
+    /// How often to try again what failed on the way to a server; less than 0 is as 0
+    #[arg(short, long, value_name = "N", default_value_t = 3, allow_negative_numbers = true)]
+    error_retry: i64,
 
     /// Wait before the first further try, twice it before the second, and so on: 500ms, 1m30s
     #[arg(short = 'b', long, value_name = "DURATION", default_value = "500ms",
-          value_parser = duration::parse)]
-    error_retry_base_interval: Duration,
+          allow_hyphen_values = true, value_parser = duration::parse_signed)]
+    error_retry_base_interval: i64,
 }
 
 impl StoreFlags {
@@ -70,17 +69,16 @@ impl StoreFlags {
     /// The values that were said, be they as the defaults or not.
     pub(super) fn given(&self) -> Flags {
         let remote = &self.remote;
-        let interval = i64::try_from(remote.error_retry_base_interval.as_nanos());
         let mut flags: Flags = [
             ("client_cert", Key::ClientCert, Value::Text(remote.client_cert.clone())),
             ("client_key", Key::ClientKey, Value::Text(remote.client_key.clone())),
             ("ca_cert", Key::CaCert, Value::Text(remote.ca_cert.clone())),
             ("trust_insecure", Key::TrustInsecure, Value::Bool(remote.trust_insecure)),
-            ("error_retry", Key::ErrorRetry, Value::Number(remote.error_retry.into())),
+            ("error_retry", Key::ErrorRetry, Value::Number(remote.error_retry)),
             (
                 "error_retry_base_interval",
                 Key::ErrorRetryBaseInterval,
-                Value::Number(interval.unwrap_or(i64::MAX)),
+                Value::Number(remote.error_retry_base_interval),
             ),
         ]
         .into_iter()

@@ -107,11 +107,21 @@ fn flags_for_servers_do_no_harm_elsewhere() {
 #[test]
 fn what_is_no_duration_is_refused() {
     let sandbox = Sandbox::with_store(b"a short blob");
-    for duration in ["5", "-1s", "1x", ""] {
+    for duration in ["5", "-5", "1x", ""] {
         let words = format!("list-chunks blob.caibx --error-retry-base-interval={duration}");
         sandbox.cairn(&words).misused(&["--error-retry-base-interval"]);
     }
-    sandbox.cairn("list-chunks blob.caibx -e -1").misused(&["-1"]);
+    sandbox.cairn("list-chunks blob.caibx -e x").misused(&["x"]);
+}
+
+#[test]
+fn fewer_than_no_retries_are_none_as_in_desync() {
+    let sandbox = Sandbox::with_store(b"a short blob");
+    for flags in
+        ["-e -1", "-e=-1", "-e-1", "--error-retry=-1", "-b=-1s", "-b -1s", "-e 99999999999"]
+    {
+        sandbox.cairn(&format!("list-chunks blob.caibx {flags}")).succeeds();
+    }
 }
 
 #[test]
