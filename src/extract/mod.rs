@@ -160,8 +160,12 @@ impl Job<'_> {
                 }
                 match seed.cut(number + 1, self.options.workers, &Quiet(self.monitor)) {
                     Err(Error::Interrupted) => return Err(Error::Interrupted),
-                    // The store has what it would have had.
-                    Err(_) => continue,
+                    Err(error) => {
+                        // The store has what it would have had.
+                        let seed = seed.path().display().to_string();
+                        tracing::warn!(seed, error = error.to_string(), "seed is done without");
+                        continue;
+                    }
                     Ok(()) => {}
                 }
             }
