@@ -84,12 +84,14 @@ fn wanted(args: &Args, access: &Access<'_>) -> anyhow::Result<IdSet> {
         add_index(&mut keep, &access.index(location)?);
     }
     for file in &args.ids {
-        id_list::read(file, &mut keep)?;
+        // What was to make the list may have failed; it would cost all chunks.
+        let listed = id_list::read(file, &mut keep)?;
+        anyhow::ensure!(listed > 0, "{}: there is no chunk id in it", file.display());
     }
     Ok(keep)
 }
 
-/// Asks as desync does, but an empty answer or none at all means no.
+/// Asks as desync does, but an empty answer means no.
 fn is_confirmed(kept: usize, store: &Location) -> anyhow::Result<bool> {
     let mut output = io::stdout();
     let warning = format!(
@@ -102,7 +104,9 @@ fn is_confirmed(kept: usize, store: &Location) -> anyhow::Result<bool> {
         let mut answer = Vec::new();
         let mut input = io::Read::take(io::stdin().lock(), 1 << 10);
         let read = input.read_until(b'\n', &mut answer);
-        read.map_err(Error::io("read", "standard input"))?;
+        let read = read.map_err(Error::io("read", "standard input"))?;
+        // Whoever runs this where nobody can answer must learn that nothing is ever removed.
+        anyhow::ensure!(read > 0, "nobody answered whether to delete; add --yes to do so unasked");
         match answer.trim_ascii().to_ascii_lowercase().as_slice() {
             b"y" | b"yes" => return Ok(true),
             b"" | b"n" | b"no" => return Ok(false),

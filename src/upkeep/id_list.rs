@@ -14,10 +14,12 @@ use crate::{Error, Result};
 /// into memory.
 const LONGEST_LINE: u64 = 4096;
 
-/// Adds the ids in a file to a set. Anything else in it is an error that names its line.
-pub fn read(path: &Path, ids: &mut IdSet) -> Result<()> {
+/// Adds the ids in a file to a set, and returns how many there are. Anything else in it is an error
+/// that names its line.
+pub fn read(path: &Path, ids: &mut IdSet) -> Result<u64> {
     let mut input = BufReader::new(File::open(path).map_err(Error::io("open", path))?);
     let mut line = Vec::new();
+    let mut count = 0;
     for number in 1_u64.. {
         line.clear();
         let got = input.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line);
@@ -29,9 +31,10 @@ pub fn read(path: &Path, ids: &mut IdSet) -> Result<()> {
             ids.insert(parse(text).ok_or_else(|| {
                 Error::file(path, format!("line {number} is not a chunk id (64 hex digits)"))
             })?);
+            count += 1;
         }
     }
-    Ok(())
+    Ok(count)
 }
 
 /// As desync, upper case too.

@@ -99,21 +99,22 @@ fn only_yes_is_yes() {
     );
     let before = sandbox.snapshot();
     let long = "y".repeat(100_000);
-    for (answers, asked) in [
-        ("", 1),
-        ("\n", 1),
-        ("n\n", 1),
-        ("N", 1),
-        ("no\n", 1),
-        ("what\nmaybe not\nNo\n", 3),
-        (" \ny\n", 1),
-        ("ye\n", 2),
-        (&long, 98 + 1),
-    ] {
+    for (answers, asked) in
+        [("\n", 1), ("n\n", 1), ("N", 1), ("no\n", 1), ("what\nmaybe not\nNo\n", 3), (" \ny\n", 1)]
+    {
         let done = ask(&sandbox, answers).succeeds();
         assert_eq!(done.text(), question.clone() + &"[y/N]: ".repeat(asked), "{answers:.20?}");
         assert_eq!(done.stderr, "");
         sandbox.is_as(&before, "an answer that is not yes");
+    }
+    // Nobody is there to answer, which is no success: whoever runs this unattended must learn of it.
+    for (answers, asked) in [("", 1), ("ye\n", 2), (&long, 98 + 1)] {
+        let done = ask(&sandbox, answers);
+        assert_eq!(done.code, Some(1), "{answers:.20?}");
+        assert_eq!(done.text(), question.clone() + &"[y/N]: ".repeat(asked), "{answers:.20?}");
+        let expected = "error: nobody answered whether to delete; add --yes to do so unasked\n";
+        assert_eq!(done.stderr, expected);
+        sandbox.is_as(&before, "no answer");
     }
     for (answers, asked) in [("y\n", 1), ("Y", 1), ("yes\n", 1), ("hm\n YES \n", 2)] {
         let sandbox = two_blobs();
@@ -191,6 +192,10 @@ fn a_list_of_ids_is_kept() {
     let ids = sandbox.ids("one.caibx");
     sandbox.write("some.ids", format!("\n  {}\r\n\n{}\n", ids[0], ids[1]).as_bytes());
     sandbox.write("more.ids", ids[2].to_uppercase().as_bytes());
+    // A list without ids is the work of something that failed.
+    sandbox.write("none.ids", b"\n");
+    sandbox
+        .refuses("prune -y -s store --ids some.ids,none.ids", &["none.ids", "no chunk id in it"]);
     sandbox.cairn("prune -y -s store --ids some.ids,more.ids").succeeds_silently();
     assert_eq!(chunks(&sandbox, "store"), sorted(ids[..3].to_vec()));
 }
