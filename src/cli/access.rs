@@ -4,7 +4,7 @@
 //! ```text
 //! let access = Access::new(context, &args.reach);
 //! let index = access.index(&args.index)?;
-//! let store = access.stores(&args.stores.store)?;
+//! let store = access.stores(&args.stores.all())?;
 //! ```
 
 use cairn_formats::Index;

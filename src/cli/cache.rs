@@ -40,7 +40,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let indexes = access.indexes(&args.index)?;
     let chunks = distinct_chunks(&indexes, args.ignored.ids(&access)?);
     drop(indexes);
-    let source = access.stores(&args.stores.store)?;
+    let source = access.stores(&args.stores.all())?;
     let target = access.writable(&args.cache, &args.write)?;
     // Only now: opening a store may wait for others, and there is nothing to clean up yet.
     context.signals.catch()?;

@@ -62,7 +62,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let access = Access::new(context, &args.reach);
     let index = access.index(&args.index)?;
     let range = args.range(&index)?;
-    let store = access.cached(&args.stores.store, &args.cache, args.reach.cache_repair())?;
+    let store = access.cached(&args.stores.all(), &args.cache, args.reach.cache_repair())?;
     let is_stream = args.is_stdout() || Output::is_stream(&args.output);
     // A stream has nothing that must be cleaned up, and a write to it may take for ever: there, the
     // system ends us.

@@ -65,12 +65,12 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     // The index first: where it comes through a pipe, its maker may still be making the store.
     let access = Access::new(context, &args.reach);
     let index = access.index(&args.index)?;
-    let store = access.cached(&args.stores.store, &args.cache, args.reach.cache_repair())?;
+    let store = access.cached(&args.stores.all(), &args.cache, args.reach.cache_repair())?;
     // Only now: opening a store may wait for others, and there is nothing to clean up yet.
     context.signals.catch()?;
     let options = ExtractOptions {
         in_place: args.in_place,
-        regenerate: args.seeds.regenerate_invalid_seeds,
+        regenerate: args.seeds.invalid.regenerate,
         trust_seeds: args.seeds.trust_seeds,
         flush: args.fsync,
         workers: args.reach.concurrency.processors(),
@@ -79,7 +79,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let seed_count = seeds.len() as u64;
     let progress = context.progress.with_prefix("Attempt 1: ");
     let stats = extract(&index, seeds, store.as_ref(), &args.output, &options, &progress)?;
-    if stats.missed > 0 && !args.seeds.skip_invalid_seeds {
+    if stats.missed > 0 && !args.seeds.invalid.skip {
         let missed = stats.missed;
         failure::warn(&format!("seeds do not hold {missed} of the chunks that their indexes list"));
     }

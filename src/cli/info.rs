@@ -12,6 +12,7 @@ use clap::{Parser, ValueEnum};
 
 use super::Context;
 use super::access::Access;
+use super::list::{self, List};
 use super::store_flags::StoreFlags;
 
 /// Print what an index describes, and how much of it is at hand
@@ -23,16 +24,16 @@ pub(super) struct Args {
     index: Location,
 
     /// Store to look for chunks in; several are one
-    #[arg(short, long, value_name = "STORE", value_delimiter = ',')]
-    store: Vec<Location>,
+    #[arg(short, long, value_name = "STORE", value_parser = list::parse::<Location>)]
+    store: Vec<List<Location>>,
 
     /// Cache to look for chunks in
     #[arg(short, long, value_name = "STORE")]
     cache: Option<Location>,
 
     /// Index of a blob that is there already
-    #[arg(long, value_name = "INDEX", value_delimiter = ',')]
-    seed: Vec<Location>,
+    #[arg(long, value_name = "INDEX", value_parser = list::parse::<Location>)]
+    seed: Vec<List<Location>>,
 
     /// Form of the output
     #[arg(short, long, value_name = "FORM", default_value = "json")]
@@ -62,11 +63,12 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let access = Access::new(context, &args.reach);
     let index = access.index(&args.index)?;
     let mut seed = IdSet::default();
-    for location in &args.seed {
+    for location in list::all(&args.seed) {
         add_index(&mut seed, &access.index(location)?);
     }
     let sizes = args.chunks_info.as_deref().map(sizes::read).transpose()?;
-    let store = (!args.store.is_empty()).then(|| access.stores(&args.store)).transpose()?;
+    let stores: Vec<Location> = list::all(&args.store).cloned().collect();
+    let store = (!stores.is_empty()).then(|| access.stores(&stores)).transpose()?;
     let cache = args.cache.as_ref().map(|cache| access.stores(std::slice::from_ref(cache)));
     let cache = cache.transpose()?;
     let sources = Sources {

@@ -27,6 +27,7 @@ mod failure;
 mod info;
 mod inspect_chunks;
 mod json;
+mod list;
 mod list_chunks;
 mod log;
 mod make;

@@ -16,6 +16,7 @@ use clap::Args;
 
 use super::access::Access;
 use super::config::{Flags, Key, Value};
+use super::list::{self, List};
 use super::store_flags::Given;
 
 /// What casync has compressed chunks end in, if it is set.
@@ -47,29 +48,36 @@ impl Concurrency {
 #[derive(Debug, Args)]
 pub(super) struct ReadStores {
     /// Store to read chunks from; several are asked in their order
-    #[arg(short, long = "store", value_name = "STORE", required = true, value_delimiter = ',')]
-    pub(super) store: Vec<Location>,
+    #[arg(short, long = "store", value_name = "STORE", required = true, value_parser = list::parse::<Location>)]
+    store: Vec<List<Location>>,
+}
+
+impl ReadStores {
+    /// All of them, in their order.
+    pub(super) fn all(&self) -> Vec<Location> {
+        list::all(&self.store).cloned().collect()
+    }
 }
 
 /// Chunks to leave out.
 #[derive(Debug, Args)]
 pub(super) struct Ignored {
     /// Index whose chunks are left out
-    #[arg(long, value_name = "INDEX", value_delimiter = ',')]
-    ignore: Vec<Location>,
+    #[arg(long, value_name = "INDEX", value_parser = list::parse::<Location>)]
+    ignore: Vec<List<Location>>,
 
     /// File with ids of chunks to leave out, one a line
-    #[arg(long, value_name = "FILE", value_delimiter = ',')]
-    ignore_chunks: Vec<PathBuf>,
+    #[arg(long, value_name = "FILE", value_parser = list::parse::<PathBuf>)]
+    ignore_chunks: Vec<List<PathBuf>>,
 }
 
 impl Ignored {
     pub(super) fn ids(&self, access: &Access<'_>) -> anyhow::Result<IdSet> {
         let mut ids = IdSet::default();
-        for location in &self.ignore {
+        for location in list::all(&self.ignore) {
             add_index(&mut ids, &access.index(location)?);
         }
-        for file in &self.ignore_chunks {
+        for file in list::all(&self.ignore_chunks) {
             id_list::read(file, &mut ids)?;
         }
         Ok(ids)

@@ -12,6 +12,7 @@ use cairn_store::Location;
 use clap::Parser;
 
 use super::access::Access;
+use super::list::{self, List};
 use super::store_flags::StoreFlags;
 use super::{Context, age};
 
@@ -43,8 +44,8 @@ pub(super) struct Args {
     older_than: Duration,
 
     /// File with ids of further chunks to keep, one a line
-    #[arg(long, value_name = "FILE", value_delimiter = ',')]
-    ids: Vec<PathBuf>,
+    #[arg(long, value_name = "FILE", value_parser = list::parse::<PathBuf>)]
+    ids: Vec<List<PathBuf>>,
 
     #[command(flatten)]
     reach: StoreFlags,
@@ -83,7 +84,13 @@ fn wanted(args: &Args, access: &Access<'_>) -> anyhow::Result<IdSet> {
     for location in &args.index {
         add_index(&mut keep, &access.index(location)?);
     }
-    for file in &args.ids {
+    let lists: Vec<_> = list::all(&args.ids).collect();
+    // `--ids "$UNSET"` names nothing, and nothing must not mean: keep nothing.
+    anyhow::ensure!(
+        !(args.index.is_empty() && lists.is_empty()),
+        "neither an index nor a list of ids says what is to be kept"
+    );
+    for file in lists {
         // What was to make the list may have failed; it would cost all chunks.
         let listed = id_list::read(file, &mut keep)?;
         anyhow::ensure!(listed > 0, "{}: there is no chunk id in it", file.display());

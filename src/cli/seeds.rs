@@ -1,5 +1,6 @@
 //! Seeds as they are typed, and as they lie in a directory.
 
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -7,10 +8,12 @@ use anyhow::Context as _;
 use cairn::extract::Seed;
 use cairn_formats::Index;
 use cairn_store::Location;
-use clap::Args;
+use clap::error::ErrorKind;
+use clap::{ArgMatches, Args, Command, FromArgMatches};
 
 use super::Context;
 use super::access::Access;
+use super::list::{self, List};
 use super::options::is_same_file;
 
 /// The suffix that tells the index of a blob.
@@ -21,25 +24,68 @@ const INDEX_SUFFIX: &str = ".caibx";
 pub(super) struct Seeds {
     /// Take chunks from a file with similar content: FILE.caibx, which stands for FILE and its index,
     /// or INDEX:FILE, or a file or block device without an index, which is read first
-    #[arg(long, value_name = "SEED", value_delimiter = ',')]
-    seed: Vec<SeedArgument>,
+    #[arg(long, value_name = "SEED", value_parser = list::parse::<SeedArgument>)]
+    seed: Vec<List<SeedArgument>>,
 
     /// Take chunks from all files in this directory, or below it, that have an index FILE.caibx
-    #[arg(long, value_name = "DIR", value_delimiter = ',')]
-    seed_dir: Vec<PathBuf>,
+    #[arg(long, value_name = "DIR", value_parser = list::parse::<PathBuf>)]
+    seed_dir: Vec<List<PathBuf>>,
 
     /// Share blocks with seeds on the same file system without reading them first. What was not read was
     /// not verified: only for seeds that certainly are what their index says
     #[arg(long)]
     pub(super) trust_seeds: bool,
 
+    #[command(flatten)]
+    pub(super) invalid: InvalidSeeds,
+}
+
+/// What is done about seeds that do not hold what their index says.
+#[derive(Debug, Args)]
+struct InvalidSeedFlags {
     /// Do without seeds that do not hold what their index says, and do not warn about them
-    #[arg(long, conflicts_with = "regenerate_invalid_seeds")]
-    pub(super) skip_invalid_seeds: bool,
+    #[arg(long)]
+    skip_invalid_seeds: bool,
 
     /// Read seeds that do not hold what their index says, and go on with what is in them
     #[arg(long)]
-    pub(super) regenerate_invalid_seeds: bool,
+    regenerate_invalid_seeds: bool,
+}
+
+/// These flags, of which not both may be on. That one was given does not matter, as either can be given
+/// as off; so clap cannot check it.
+#[derive(Debug)]
+pub(super) struct InvalidSeeds {
+    pub(super) skip: bool,
+    pub(super) regenerate: bool,
+}
+
+impl FromArgMatches for InvalidSeeds {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let InvalidSeedFlags { skip_invalid_seeds: skip, regenerate_invalid_seeds: regenerate } =
+            InvalidSeedFlags::from_arg_matches(matches)?;
+        if skip && regenerate {
+            let why = "the argument '--skip-invalid-seeds' cannot be used with \
+                       '--regenerate-invalid-seeds'\n";
+            return Err(clap::Error::raw(ErrorKind::ArgumentConflict, why));
+        }
+        Ok(Self { skip, regenerate })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for InvalidSeeds {
+    fn augment_args(command: Command) -> Command {
+        InvalidSeedFlags::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        InvalidSeedFlags::augment_args_for_update(command)
+    }
 }
 
 /// One seed as typed.
@@ -84,7 +130,7 @@ impl Seeds {
     ) -> anyhow::Result<Vec<Seed>> {
         let mut seeds = Vec::new();
         let progress = context.progress.with_prefix("Attempt 1: ");
-        for argument in &self.seed {
+        for argument in list::all(&self.seed) {
             seeds.push(match argument {
                 SeedArgument::Indexed { index, file } => open_indexed(index, file, access)?,
                 SeedArgument::Plain(file) => {
@@ -92,7 +138,7 @@ impl Seeds {
                 }
             });
         }
-        for directory in &self.seed_dir {
+        for directory in list::all(&self.seed_dir) {
             let mut found = Vec::new();
             find_indexes(directory, &mut found)
                 .with_context(|| format!("cannot read seed directory {}", directory.display()))?;
@@ -128,12 +174,18 @@ fn find_indexes(directory: &Path, found: &mut Vec<(PathBuf, PathBuf)>) -> std::i
             find_indexes(&path, found)?;
         } else if path.extension().is_some_and(|extension| extension == "caibx") {
             let file = path.with_extension("");
-            if file.exists() {
+            // A pipe would have us wait.
+            if is_seed(&path) && is_seed(&file) {
                 found.push((path, file));
             }
         }
     }
     Ok(())
+}
+
+/// Whether there is something that can be read from any place.
+fn is_seed(path: &Path) -> bool {
+    path.metadata().is_ok_and(|found| found.is_file() || found.file_type().is_block_device())
 }
 
 #[cfg(test)]

@@ -152,3 +152,12 @@ fn what_is_printed_can_be_read_again() {
     sandbox.write("c.json", text.as_bytes());
     prints(&sandbox, "config --config c.json", text);
 }
+
+#[test]
+fn a_pipe_is_read_only_if_it_was_handed_over() {
+    let sandbox = Sandbox::with_store(b"a short blob");
+    let made = std::process::Command::new("mkfifo").arg(sandbox.path("pipe")).status().unwrap();
+    assert!(made.success());
+    sandbox.cairn("list-chunks blob.caibx --config pipe").fails(&["reading pipe: it is a pipe"]);
+    sandbox.cairn_with_input("list-chunks blob.caibx --config /dev/stdin", "{}").succeeds();
+}

@@ -81,3 +81,36 @@ fn a_seed_of_another_digest_is_refused() {
     let words = "extract new.caibx out -s store --seed other.caibx:old";
     sandbox.refuses(words, &["other.caibx", "the index uses sha256"]);
 }
+
+#[test]
+fn what_is_empty_is_nothing_and_what_is_off_is_no_conflict() {
+    let sandbox = versions();
+    // Scripts pass variables that are not set.
+    gives(&sandbox, "--seed= --seed-dir= --store= --seed old", 16, 1);
+    gives(&sandbox, "--seed old --skip-invalid-seeds=false --regenerate-invalid-seeds", 16, 1);
+    sandbox.refuses("extract new.caibx out --store=", &["store: none given"]);
+}
+
+#[test]
+fn a_name_with_commas_can_be_quoted() {
+    let sandbox = versions();
+    std::fs::rename(sandbox.path("store"), sandbox.path("a,b")).unwrap();
+    sandbox.cairn("extract new.caibx out -s \"a,b\"").succeeds();
+    sandbox.cairn("extract new.caibx out -s a\"b").misused(&["--store", "must stand in quotes"]);
+}
+
+#[test]
+fn what_is_no_file_beside_an_index_is_passed_over() {
+    let sandbox = versions();
+    for name in ["directory", "pipe", "old"] {
+        sandbox.write(&format!("seeds/{name}.caibx"), &sandbox.read("old.caibx"));
+    }
+    sandbox.write("seeds/old", &sandbox.read("old"));
+    sandbox.write("seeds/index", b"");
+    std::fs::create_dir(sandbox.path("seeds/directory")).unwrap();
+    for pipe in ["seeds/pipe", "seeds/index.caibx"] {
+        let made = std::process::Command::new("mkfifo").arg(sandbox.path(pipe)).status().unwrap();
+        assert!(made.success());
+    }
+    gives(&sandbox, "--seed-dir seeds", 16, 1);
+}

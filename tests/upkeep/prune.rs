@@ -196,6 +196,7 @@ fn a_list_of_ids_is_kept() {
     sandbox.write("none.ids", b"\n");
     sandbox
         .refuses("prune -y -s store --ids some.ids,none.ids", &["none.ids", "no chunk id in it"]);
+    sandbox.refuses("prune -y -s store --ids=", &["neither an index nor a list of ids"]);
     sandbox.cairn("prune -y -s store --ids some.ids,more.ids").succeeds_silently();
     assert_eq!(chunks(&sandbox, "store"), sorted(ids[..3].to_vec()));
 }

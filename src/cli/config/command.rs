@@ -14,6 +14,7 @@ use clap::Parser;
 use super::key::{Section, json_text};
 use super::{Config, Flags, Origin, print};
 use crate::cli::Context;
+use crate::cli::list::{self, List};
 use crate::cli::store_flags::StoreFlags;
 
 /// Print the configuration, or write it to its file
@@ -31,8 +32,8 @@ pub(crate) struct Args {
     origin: bool,
 
     /// With --origin: show what holds for this store
-    #[arg(short, long = "store", value_name = "STORE", requires = "origin", value_delimiter = ',')]
-    store: Vec<Location>,
+    #[arg(short, long = "store", value_name = "STORE", requires = "origin", value_parser = list::parse::<Location>)]
+    store: Vec<List<Location>>,
 
     #[command(flatten)]
     reach: StoreFlags,
@@ -94,7 +95,7 @@ fn origins(args: &Args, flags: &Flags, context: &Context) -> anyhow::Result<Stri
             }
         }
     }
-    for location in &args.store {
+    for location in list::all(&args.store) {
         let name = format!("store.{}", json_text(&location.without_secrets()));
         lines.extend(print::settings_lines(&name, &config.store(location, flags)?));
     }

@@ -14,9 +14,11 @@
 use std::collections::BTreeMap;
 use std::fs::File as OpenFile;
 use std::io::Read;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use anyhow::Context;
+use cairn_store::local::leads_to_descriptor;
 use serde_json::{Deserializer, Map, Value as Json};
 
 use super::key::{Key, Kind, Section, Value};
@@ -39,6 +41,9 @@ impl File {
     pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
         let file = || format!("reading {}", path.display());
         let mut bytes = Vec::new();
+        // One that a shell hands over has somebody at its other end; any other may have us wait for ever.
+        let is_pipe = path.metadata().is_ok_and(|found| found.file_type().is_fifo());
+        anyhow::ensure!(!is_pipe || leads_to_descriptor(path), "{}: it is a pipe", file());
         let opened = OpenFile::open(path).with_context(file)?;
         opened.take(LONGEST + 1).read_to_end(&mut bytes).with_context(file)?;
         anyhow::ensure!(bytes.len() as u64 <= LONGEST, "{}: longer than 16 MiB", file());

@@ -54,13 +54,19 @@ impl Router {
                 let copy = if asked == 0 { store.get(id) } else { store.another(id, asked) };
                 asked += 1;
                 match copy {
-                    Ok(Some(copy)) if skip == 0 => return Ok(Some(copy)),
+                    Ok(Some(copy)) if skip == 0 => {
+                        if let Some(error) = damage.filter(|_| number == 0) {
+                            tracing::warn!(%id, %error, "chunk is damaged");
+                        }
+                        if number > 0 {
+                            let store = store.name();
+                            tracing::warn!(%id, store, "chunk is taken from another copy");
+                        }
+                        return Ok(Some(copy));
+                    }
                     Ok(Some(_)) => skip -= 1,
                     Ok(None) => return damage.map_or(Ok(None), Err),
-                    Err(e @ Error::Invalid { .. }) => {
-                        tracing::warn!(%id, store = store.name(), error = %e, "chunk is damaged");
-                        damage = damage.or(Some(e));
-                    }
+                    Err(e @ Error::Invalid { .. }) => damage = damage.or(Some(e)),
                     Err(e) => return Err(damage.unwrap_or(e)),
                 }
             }
@@ -79,10 +85,6 @@ impl Store for Router {
 
     fn another(&self, id: &ChunkId, tried: usize) -> Result<Option<CodedChunk>> {
         match self.copy(id, tried) {
-            Ok(Some(copy)) => {
-                tracing::warn!(%id, "chunk is taken from another copy");
-                Ok(Some(copy))
-            }
             // That there is damage is known by now; there is no further copy, which ends the search.
             Err(Error::Invalid { .. }) => Ok(None),
             answer => answer,
