@@ -18,17 +18,14 @@ GOALS = [
 ]
 # What is known of goals that may be missed; said only where they are.
 REASONS = {
-    (VERIFY, "desync"): "Reading and hashing is all there is to do. More than half of cairn's time goes into the hash "
-        "kernel, which is near what the instructions allow, and a third into the kernel's copy out of the page cache, "
-        "which both programs need. The goal was set on a desync that took 0.55 s; newer Go compilers hash "
-        "twice as fast.",
-    (EXTRACT, "desync"): "About 45 % of cairn's time is decompression in libzstd, 20 % hashing and a quarter the system's "
-        "writing of pages. The first and the last are the same work for every program; desync's part of the hashing "
-        "has become twice as fast with newer Go compilers since the goal was set.",
-    (CHECK, "desync"): "About 57 % of cairn's time is decompression in libzstd and 26 % hashing. The goal was set on a desync "
-        "that took 1.36 s.",
-    (CAT, "desync"): "About a third of cairn's time is decompression in libzstd, a quarter hashing, and the rest mostly the "
-        "copy into the pipe.",
+    (VERIFY, "desync"): "Reading and hashing is all there is to do: more than half of cairn's time goes into the hash kernel and "
+        "a third into the system's copy out of the page cache. The goal was set where desync took 0.55 s.",
+    (EXTRACT, "desync"): "About 45 % of cairn's time is decompression in libzstd, 20 % hashing and a quarter the system's writing of "
+        "pages, which is much the same work for every program.",
+    (CHECK, "desync"): "About 57 % of cairn's time is decompression in libzstd and 26 % hashing. The goal was set where desync took "
+        "1.36 s.",
+    (CAT, "desync"): "About a third of cairn's time is decompression in libzstd, a quarter hashing, and the rest mostly the copy "
+        "into the pipe.",
 }
 VERIFY_GOAL = 2.0e9
 SIZE_GOAL = 0.02
