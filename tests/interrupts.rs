@@ -119,7 +119,7 @@ fn was_interrupted(status: ExitStatus, said: &str, signal: i32) -> bool {
 fn an_interrupted_make_leaves_no_index_and_no_temporary_files() {
     let sandbox = Sandbox::new();
     let make = ["make", "-s", "store", "index.caibx", "blob"];
-    let whole = sandbox.run(&make);
+    let mut whole = sandbox.run(&make);
     let expected = fs::read(sandbox.path("index.caibx")).unwrap();
     let mut interrupted = 0;
     for moment in 0..MOMENTS {
@@ -133,6 +133,8 @@ fn an_interrupted_make_leaves_no_index_and_no_temporary_files() {
             assert_eq!(index, b"old");
         } else {
             assert_eq!(index, expected);
+            // The first run was slower than this one, which had ended: aim earlier.
+            whole = whole * 3 / 4;
         }
         assert_eq!(sandbox.strays(&["blob", "store", "index.caibx"]), [""; 0]);
         assert_eq!(temporaries_in_store(&sandbox.path("store")), 0);
@@ -148,7 +150,7 @@ fn an_interrupted_extract_leaves_the_old_output() {
     let sandbox = Sandbox::new();
     sandbox.run(&["make", "-s", "store", "index.caibx", "blob"]);
     let extract = ["extract", "-s", "store", "index.caibx", "output"];
-    let whole = sandbox.run(&extract);
+    let mut whole = sandbox.run(&extract);
     let blob = fs::read(sandbox.path("blob")).unwrap();
     let mut interrupted = 0;
     for moment in 0..MOMENTS {
@@ -161,6 +163,7 @@ fn an_interrupted_extract_leaves_the_old_output() {
             assert_eq!(output, b"old");
         } else {
             assert!(output == blob, "a run that ended well wrote something else");
+            whole = whole * 3 / 4;
         }
         assert_eq!(sandbox.strays(&["blob", "store", "index.caibx", "output"]), [""; 0]);
     }
