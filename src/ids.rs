@@ -94,16 +94,6 @@ impl<'a> Firsts<'a> {
         let entry = positions.entry(hash(position), same, rehash);
         *entry.or_insert(number(position)).get() as usize
     }
-
-    /// How many distinct chunks have been asked for.
-    pub fn len(&self) -> usize {
-        self.positions.len()
-    }
-
-    /// Whether none has been asked for.
-    pub fn is_empty(&self) -> bool {
-        self.positions.is_empty()
-    }
 }
 
 /// The first positions of all distinct chunks of an index, in runs of rising ones.
@@ -201,7 +191,7 @@ mod tests {
         index.push(id(0), 11);
         let mut firsts = Firsts::new(&index);
         (0..index.len()).for_each(|position| _ = firsts.of(position));
-        assert_eq!(firsts.len(), 1001);
+        assert_eq!(distinct(&index, 1).len(), 1001);
         assert!((0..3000).all(|position| firsts.of(position) == position % 1000));
         assert_eq!(firsts.of(3000), 3000);
         assert_eq!(Firsts::new(&index).of(2500), 2500);

@@ -5,8 +5,8 @@
 //! a wrong directory is nobody's to remove.
 
 use std::ffi::OsStr;
-use std::fs;
-use std::io::{self, ErrorKind};
+use std::fs::{self, DirEntry};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::chunks::{LocalStore, TEMPORARY_PREFIX, is_absence};
@@ -14,16 +14,13 @@ use crate::{Error, Facts, PruneStore, Result, Stored};
 
 impl PruneStore for LocalStore {
     fn list(&self, each: &mut dyn FnMut(Stored) -> Result<()>) -> Result<()> {
-        for directory in read_dir(&self.root)? {
+        for directory in entries(&self.root)? {
             let name = directory.file_name();
-            let is_prefix = name.to_str().is_some_and(|name| {
-                name.len() == 4 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-            });
-            if !is_prefix || directory.file_type().is_ok_and(|kind| kind.is_file()) {
+            if !is_prefix(&name) || directory.file_type().is_ok_and(|kind| kind.is_file()) {
                 continue;
             }
             // Names alone: what is asked about millions of chunks must cost no call for each.
-            for entry in read_dir(&directory.path())? {
+            for entry in entries(&directory.path())? {
                 if let Some(found) = self.found(&name, &entry.file_name()) {
                     each(found)?;
                 }
@@ -82,16 +79,17 @@ impl LocalStore {
 }
 
 /// The entries of a directory. One that has gone meanwhile has none.
-fn read_dir(path: &Path) -> Result<Vec<fs::DirEntry>> {
-    match fs::read_dir(path).and_then(Iterator::collect) {
-        Ok(entries) => Ok(entries),
-        Err(e) if is_gone(&e) => Ok(Vec::new()),
-        Err(e) => Err(Error::io("list", path)(e)),
+pub(super) fn entries(path: &Path) -> Result<Vec<DirEntry>> {
+    match fs::read_dir(path).and_then(Iterator::collect::<io::Result<_>>) {
+        Err(e) if !is_absence(&e) => Err(Error::io("list", path)(e)),
+        found => Ok(found.unwrap_or_default()),
     }
 }
 
-fn is_gone(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+/// Whether a name is that of a directory of chunks: the first digits of their ids.
+pub(super) fn is_prefix(name: &OsStr) -> bool {
+    let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    name.len() == 4 && name.as_encoded_bytes().iter().all(is_digit)
 }
 
 #[cfg(test)]

@@ -16,8 +16,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, DirEntry, Metadata};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::sleep;
@@ -26,6 +25,7 @@ use std::time::{Duration, Instant, SystemTime};
 use cairn_formats::{ChunkId, CodedChunk, WriteCoding};
 
 use super::chunks::{LocalStore, TEMPORARY_PREFIX, is_absence};
+use super::listing::{entries, is_prefix};
 use super::lock::Lock;
 use crate::{Error, Result, Store, WriteStore};
 
@@ -162,8 +162,7 @@ impl Content {
         let mut content = Self { chunks: Vec::new(), suffixes: Vec::new(), size: 0 };
         for directory in entries(&store.root)? {
             let name = directory.file_name();
-            let is_prefix = name.len() == 4 && name.to_str().is_some_and(is_hex);
-            if !is_prefix || !directory.file_type().is_ok_and(|kind| kind.is_dir()) {
+            if !is_prefix(&name) || !directory.file_type().is_ok_and(|kind| kind.is_dir()) {
                 continue;
             }
             // What another user keeps to himself is not ours to count, and no reason to remove nothing.
@@ -248,18 +247,6 @@ impl Content {
     }
 }
 
-/// The entries of a directory; none if it has gone meanwhile.
-fn entries(path: &Path) -> Result<Vec<DirEntry>> {
-    match fs::read_dir(path).and_then(Iterator::collect::<io::Result<_>>) {
-        Err(e) if !is_absence(&e) => Err(Error::io("list", path)(e)),
-        found => Ok(found.unwrap_or_default()),
-    }
-}
-
-fn is_hex(name: &str) -> bool {
-    name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-}
-
 /// How long ago; nothing for what is in the future, where clocks differ.
 fn age(then: SystemTime, now: SystemTime) -> Duration {
     now.duration_since(then).unwrap_or_default()
@@ -272,6 +259,8 @@ fn room(len: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use cairn_formats::coding::{DEFAULT_LEVEL, Encoder};
     use cairn_formats::{Chunk, Digest, Form};
 
