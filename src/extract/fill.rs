@@ -167,19 +167,19 @@ impl Filling<'_> {
         // A small blob is spread over all workers rather than being one batch.
         let share = self.index.blob_size() / (4 * self.workers.max(1) as u64);
         let batches = |chunks: &Range<usize>| self.index.batches(chunks.clone(), BATCH.min(share));
+        if let Some(whole) = Taken::by(step) {
+            let piece = |taken| match shared.get(&whole.chunks.start) {
+                Some(_) if self.trust_seeds => None,
+                Some(shared) => Some(Piece::Check(taken, shared.clone())),
+                None => Some(Piece::Copy(taken)),
+            };
+            let parts = batches(&whole.chunks).map(|some| whole.part(some));
+            return parts.filter_map(piece).collect();
+        }
         match step {
-            Step::InPlace(_) | Step::Own { .. } => Vec::new(),
             Step::Zero(chunks) => vec![Piece::Zero(chunks.clone())],
             Step::Store(chunks) => batches(chunks).map(Piece::Store).collect(),
-            Step::Seed { chunks, seed, from } => {
-                let whole = Taken { chunks: chunks.clone(), seed: *seed, from: *from };
-                let piece = |taken| match shared.get(&chunks.start) {
-                    Some(_) if self.trust_seeds => None,
-                    Some(shared) => Some(Piece::Check(taken, shared.clone())),
-                    None => Some(Piece::Copy(taken)),
-                };
-                batches(chunks).filter_map(|some| piece(whole.part(some))).collect()
-            }
+            Step::InPlace(_) | Step::Own { .. } | Step::Seed { .. } => Vec::new(),
         }
     }
 
@@ -278,12 +278,7 @@ impl Filling<'_> {
     /// Shares with the output whatever blocks of seeds can be shared, unread.
     fn share_all(&self, steps: &[Step], misses: &Misses) -> Result<Shared> {
         let all = Mutex::new(Shared::new());
-        let runs = steps.iter().filter_map(|step| match step {
-            Step::Seed { chunks, seed, from } => {
-                Some(Taken { chunks: chunks.clone(), seed: *seed, from: *from })
-            }
-            _ => None,
-        });
+        let runs = steps.iter().filter_map(Taken::by);
         each(self.workers, runs, Worker::default, |worker, taken| -> Result<()> {
             self.monitor.check()?;
             if let Some(middle) = self.share(worker, &taken, misses)? {
@@ -340,6 +335,16 @@ impl Filling<'_> {
 }
 
 impl Taken {
+    /// What a step takes from a seed.
+    fn by(step: &Step) -> Option<Self> {
+        match step {
+            Step::Seed { chunks, seed, from } => {
+                Some(Self { chunks: chunks.clone(), seed: *seed, from: *from })
+            }
+            _ => None,
+        }
+    }
+
     /// Some of the chunks.
     fn part(&self, chunks: Range<usize>) -> Self {
         let from = self.from + (chunks.start - self.chunks.start);
