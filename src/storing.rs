@@ -69,9 +69,9 @@ impl<'a> Storing<'a> {
             chunks.iter().filter(|chunk| seen.insert(chunk.id())).collect()
         };
         let ids: Vec<ChunkId> = fresh.iter().map(|chunk| chunk.id()).collect();
-        let there = self.store.has_many(&ids)?;
+        let there = self.store.has_many(&ids);
         for (chunk, there) in fresh.into_iter().zip(there) {
-            if there && !self.is_to_repair(chunk, coders)? {
+            if there? && !self.is_to_repair(chunk, coders)? {
                 continue;
             }
             if !go_on()? {

@@ -106,9 +106,12 @@ struct Worker<'a> {
 impl Worker<'_> {
     fn copy(&mut self, digest: Digest, batch: &[IndexChunk], copied: &Copied) -> Result<()> {
         let ids: Vec<ChunkId> = batch.iter().map(|chunk| chunk.id).collect();
-        let there = self.route.target.has_many(&ids)?;
-        let missing = batch.iter().zip(there).filter(|(_, there)| !there);
-        let missing: Vec<IndexChunk> = missing.map(|(chunk, _)| *chunk).collect();
+        let mut missing: Vec<IndexChunk> = Vec::with_capacity(batch.len());
+        for (chunk, there) in batch.iter().zip(self.route.target.has_many(&ids)) {
+            if !there? {
+                missing.push(*chunk);
+            }
+        }
         let bytes = missing.iter().map(|chunk| chunk.len).sum();
         let plain = self.buffer.front(bytes);
         self.fetcher.fetch(&self.route, digest, &missing, plain, |_| ())?;

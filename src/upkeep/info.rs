@@ -153,7 +153,8 @@ impl Sums {
 }
 
 fn look(store: Option<&dyn Store>, ids: &[ChunkId]) -> Result<Vec<bool>> {
-    Ok(store.map_or_else(|| Ok(vec![false; ids.len()]), |store| store.has_many(ids))?)
+    let Some(store) = store else { return Ok(vec![false; ids.len()]) };
+    Ok(store.has_many(ids).into_iter().collect::<cairn_store::Result<_>>()?)
 }
 
 /// What a chunk takes in a store, 0 if nobody has told.

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use cairn_formats::ChunkId;
 
@@ -10,6 +12,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// What can go wrong in a store.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The store does not have the chunk: try another one.
     #[error("chunk {id} is missing from store {store}")]
@@ -53,6 +56,28 @@ pub enum Error {
         /// What it cannot do.
         why: String,
     },
+    /// The place is far away and could not be reached, or failed to do what it should: try another,
+    /// or the same again if that may help.
+    #[error("{place}: {why}")]
+    Unreachable {
+        /// The store, chunk or index, without secrets.
+        place: String,
+        /// What happened.
+        why: String,
+        /// Whether it is worth trying again.
+        again: Again,
+    },
+    /// The place does not let us in: give it other credentials.
+    #[error("{place}: {why}")]
+    Denied {
+        /// The store, chunk or index, without secrets.
+        place: String,
+        /// What it said.
+        why: String,
+    },
+    /// What somebody else was told who asked for the same at the same time.
+    #[error(transparent)]
+    Joined(Arc<Error>),
     /// The system refused an operation on a file.
     #[error("cannot {doing} {}: {source}", .path.display())]
     Io {
@@ -65,7 +90,27 @@ pub enum Error {
     },
 }
 
+/// Whether something that failed is worth trying again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// It would fail again.
+    No,
+    /// It may pass.
+    Yes,
+    /// It may pass, but not before this time is over: the place said so.
+    After(Duration),
+}
+
 impl Error {
+    /// Whether the same is worth trying again.
+    pub fn again(&self) -> Again {
+        match self {
+            Error::Unreachable { again, .. } => *again,
+            Error::Joined(error) => error.again(),
+            _ => Again::No,
+        }
+    }
+
     /// For `map_err`: what was being done, to which file.
     pub fn io(doing: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         move |source| Error::Io { doing, path: path.as_ref().to_owned(), source }

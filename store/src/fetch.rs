@@ -1,9 +1,9 @@
 //! Chunks out of a store, decoded and verified: the only way from a store to plain bytes.
 //!
 //! ```text
-//! get -> decode -> verify all at once -> chunks
-//!  ^                    |
-//!  +--- another copy <--+ damaged
+//! get many -> decode -> verify all at once -> chunks
+//!               ^           |
+//!               +- another -+ damaged
 //! ```
 //! Whoever needs plain bytes comes here, so what is to be done about a damaged copy, and about a
 //! cache that wants to keep what has been verified, is said once.
@@ -42,9 +42,10 @@ impl Fetcher {
         then: impl FnOnce(&[Chunk<'_>]) -> R,
     ) -> Result<R> {
         let mut wanted = Wanted::list(chunks);
+        self.fetch_all(store, &mut wanted, plain)?;
         loop {
             for wanted in wanted.iter_mut().filter(|wanted| !wanted.is_here) {
-                wanted.fetch(store, &mut self.decoder, plain)?;
+                wanted.fetch_another(store, &mut self.decoder, plain)?;
             }
             let mut good = Vec::with_capacity(wanted.len());
             let outcomes = verify(digest, &wanted, plain);
@@ -64,6 +65,25 @@ impl Fetcher {
             }
             return Ok(then(&good));
         }
+    }
+
+    /// Fetches and decodes the first copy of each chunk. What is damaged is marked as not here.
+    fn fetch_all(
+        &mut self,
+        store: &dyn Store,
+        wanted: &mut [Wanted],
+        plain: &mut [u8],
+    ) -> Result<()> {
+        let ids: Vec<ChunkId> = wanted.iter().map(|wanted| wanted.chunk.id).collect();
+        let mut failure = None;
+        store.get_many(&ids, &mut |place, answer| {
+            // After a failure the rest is of no use.
+            if failure.is_none() {
+                let wanted = &mut wanted[place];
+                failure = wanted.take(store, answer, &mut self.decoder, plain).err();
+            }
+        });
+        failure.map_or(Ok(()), Err)
     }
 }
 
@@ -114,35 +134,61 @@ impl Wanted {
         chunks.iter().map(place).collect()
     }
 
-    /// Fetches and decodes the next copy that can be decoded.
-    fn fetch(&mut self, store: &dyn Store, decoder: &mut Decoder, plain: &mut [u8]) -> Result<()> {
+    /// Decodes the first copy, if it can be decoded.
+    fn take(
+        &mut self,
+        store: &dyn Store,
+        answer: Result<Option<CodedChunk>>,
+        decoder: &mut Decoder,
+        plain: &mut [u8],
+    ) -> Result<()> {
+        self.copies = 1;
+        match answer {
+            Ok(Some(coded)) => self.decode(store, coded, decoder, plain),
+            Ok(None) => return Err(Error::Missing { id: self.chunk.id, store: store.name() }),
+            Err(e @ Error::Invalid { .. }) => {
+                tracing::warn!(id = %self.chunk.id, error = %e, "chunk is damaged");
+                self.error = Some(e);
+            }
+            Err(e) => return Err(e),
+        }
+        Ok(())
+    }
+
+    /// Fetches and decodes the next copy that can be decoded. If there is none, the error is about the
+    /// first: what is in the first place is the thing to mend.
+    fn fetch_another(
+        &mut self,
+        store: &dyn Store,
+        decoder: &mut Decoder,
+        plain: &mut [u8],
+    ) -> Result<()> {
         while !self.is_here {
-            let id = &self.chunk.id;
-            let fetched = match self.copies {
-                0 => store.fetch(id).map(Some),
-                tried => store.another(id, tried),
-            };
+            let fetched = store.another(&self.chunk.id, self.copies);
             self.copies += 1;
             match fetched {
-                Ok(Some(coded)) => {
-                    match decoder.decode_exact(&coded, &mut plain[self.range.clone()]) {
-                        Ok(()) => {
-                            self.is_here = true;
-                            self.coded = Some(coded).filter(|c| c.is_trusted() || store.keeps());
-                        }
-                        Err(e) => self.refuse(store, e),
-                    }
-                }
-                // What is in the first place is the thing to mend.
+                Ok(Some(coded)) => self.decode(store, coded, decoder, plain),
                 Ok(None) => return Err(self.error.take().expect("a copy was refused before")),
-                Err(e @ Error::Invalid { .. }) if self.copies == 1 => {
-                    tracing::warn!(%id, error = %e, "chunk is damaged");
-                    self.error = Some(e);
-                }
                 Err(e) => return Err(self.error.take().unwrap_or(e)),
             }
         }
         Ok(())
+    }
+
+    fn decode(
+        &mut self,
+        store: &dyn Store,
+        coded: CodedChunk,
+        decoder: &mut Decoder,
+        plain: &mut [u8],
+    ) {
+        match decoder.decode_exact(&coded, &mut plain[self.range.clone()]) {
+            Ok(()) => {
+                self.is_here = true;
+                self.coded = Some(coded).filter(|c| c.is_trusted() || store.keeps());
+            }
+            Err(e) => self.refuse(store, e),
+        }
     }
 
     fn refuse(&mut self, store: &dyn Store, source: FormatError) {

@@ -31,7 +31,7 @@ mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use error::{Error, Result};
+pub use error::{Again, Error, Result};
 pub use fetch::Fetcher;
 pub use index::{read_index, write_index};
 pub use local::{Durability, LocalOptions, LocalStore};

@@ -18,10 +18,21 @@ pub trait Store: Send + Sync {
     /// plainly cannot be a chunk, such as an empty file, does not count.
     fn has(&self, id: &ChunkId) -> Result<bool>;
 
+    /// Gets many chunks. Calls `each` once for every id, with its place in `ids` and what `get` would
+    /// have said, in whatever order the answers come.
+    ///
+    /// A store that answers after a round trip asks for all at once. Nothing is asked for behind the
+    /// caller's back: what `each` does meanwhile, such as decoding, overlaps with what is on its way.
+    fn get_many(&self, ids: &[ChunkId], each: &mut dyn FnMut(usize, Result<Option<CodedChunk>>)) {
+        for (place, id) in ids.iter().enumerate() {
+            each(place, self.get(id));
+        }
+    }
+
     /// Whether each of the chunks is here, in the order asked.
     ///
-    /// A store for which a question costs a round trip answers all at once.
-    fn has_many(&self, ids: &[ChunkId]) -> Result<Vec<bool>> {
+    /// A store that answers after a round trip asks about all at once.
+    fn has_many(&self, ids: &[ChunkId]) -> Vec<Result<bool>> {
         ids.iter().map(|id| self.has(id)).collect()
     }
 
@@ -30,10 +41,19 @@ pub trait Store: Send + Sync {
         self.get(id)?.ok_or_else(|| Error::Missing { id: *id, store: self.name() })
     }
 
+    /// How many requests at once are of use, over what the processors of this machine keep busy: none
+    /// for a store that is on this machine.
+    ///
+    /// Whoever works on many chunks has some more workers for this, each with a batch.
+    fn in_flight(&self) -> usize {
+        0
+    }
+
     /// Another copy of a chunk of which `tried` copies have turned out to be damaged: the one that
     /// `get` gives, and those that this method gave for lower numbers.
     ///
-    /// Only a store made of several can have more than one.
+    /// A store made of several can have more than one, and of what comes over a network the next copy
+    /// may be whole.
     fn another(&self, _id: &ChunkId, _tried: usize) -> Result<Option<CodedChunk>> {
         Ok(None)
     }
@@ -64,6 +84,13 @@ pub trait WriteStore: Store {
     /// Keeps a chunk, whatever coding it comes in. It appears whole or not at all, and putting it
     /// again changes nothing.
     fn put(&self, chunk: &CodedChunk) -> Result<()>;
+
+    /// Puts many chunks, and tells of each whether it is kept now, in the order given.
+    ///
+    /// A store that answers after a round trip sends all at once.
+    fn put_many(&self, chunks: &[CodedChunk]) -> Vec<Result<()>> {
+        chunks.iter().map(|chunk| self.put(chunk)).collect()
+    }
 
     /// The coding in which this store wants its chunks.
     fn coding(&self) -> WriteCoding;
@@ -101,6 +128,11 @@ pub trait PruneStore: WriteStore {
 
     /// Removes it. That it was not there is no error.
     fn remove(&self, found: &Stored) -> Result<()>;
+
+    /// Removes many, and tells of each whether it is gone now, in the order given.
+    fn remove_many(&self, found: &[Stored]) -> Vec<Result<()>> {
+        found.iter().map(|found| self.remove(found)).collect()
+    }
 }
 
 /// Passes every method on to what `self` refers to.
@@ -114,8 +146,20 @@ macro_rules! pass_on {
             (**self).has(id)
         }
 
-        fn has_many(&self, ids: &[ChunkId]) -> Result<Vec<bool>> {
+        fn get_many(
+            &self,
+            ids: &[ChunkId],
+            each: &mut dyn FnMut(usize, Result<Option<CodedChunk>>),
+        ) {
+            (**self).get_many(ids, each);
+        }
+
+        fn has_many(&self, ids: &[ChunkId]) -> Vec<Result<bool>> {
             (**self).has_many(ids)
+        }
+
+        fn in_flight(&self) -> usize {
+            (**self).in_flight()
         }
 
         fn another(&self, id: &ChunkId, tried: usize) -> Result<Option<CodedChunk>> {
@@ -143,12 +187,33 @@ macro_rules! pass_on {
             (**self).put(chunk)
         }
 
+        fn put_many(&self, chunks: &[CodedChunk]) -> Vec<Result<()>> {
+            (**self).put_many(chunks)
+        }
+
         fn coding(&self) -> WriteCoding {
             (**self).coding()
         }
 
         fn sync(&self) -> Result<()> {
             (**self).sync()
+        }
+    };
+    (PruneStore) => {
+        fn list(&self, each: &mut dyn FnMut(Stored) -> Result<()>) -> Result<()> {
+            (**self).list(each)
+        }
+
+        fn facts(&self, found: &Stored) -> Result<Option<Facts>> {
+            (**self).facts(found)
+        }
+
+        fn remove(&self, found: &Stored) -> Result<()> {
+            (**self).remove(found)
+        }
+
+        fn remove_many(&self, found: &[Stored]) -> Vec<Result<()>> {
+            (**self).remove_many(found)
         }
     };
 }
@@ -167,4 +232,8 @@ impl<S: Store + ?Sized> Store for Box<S> {
 
 impl<S: WriteStore + ?Sized> WriteStore for Box<S> {
     pass_on!(WriteStore);
+}
+
+impl<S: PruneStore + ?Sized> PruneStore for Box<S> {
+    pass_on!(PruneStore);
 }

@@ -8,7 +8,7 @@ use cairn_formats::seal::{Cipher, Key};
 use cairn_formats::{Chunk, ChunkId, CodedChunk, Form, WriteCoding};
 use cairn_store::combine::Cache;
 use cairn_store::local::LruStore;
-use cairn_store::testing::conformance;
+use cairn_store::testing::{Pair, conformance};
 use cairn_store::{
     Durability, Facts, LocalOptions, LocalStore, MemoryStore, PruneStore, Result, Store, Stored,
     WriteStore,
@@ -77,7 +77,7 @@ fn a_local_cache_conforms() {
         let path = directory.path().join(number.get().to_string());
         let store = LocalStore::cache(&path, LocalOptions::default()).unwrap();
         let list = LocalStore::open(&path, LocalOptions::default()).unwrap();
-        Limited { cache: LruStore::new(store, 1 << 30), list }
+        Pair { reader: LruStore::new(store, 1 << 30), writer: list }
     });
 }
 
@@ -124,7 +124,11 @@ impl Store for Cached {
         self.both.has(id)
     }
 
-    fn has_many(&self, ids: &[ChunkId]) -> Result<Vec<bool>> {
+    fn get_many(&self, ids: &[ChunkId], each: &mut dyn FnMut(usize, Result<Option<CodedChunk>>)) {
+        self.both.get_many(ids, each);
+    }
+
+    fn has_many(&self, ids: &[ChunkId]) -> Vec<Result<bool>> {
         self.both.has_many(ids)
     }
 
@@ -176,53 +180,5 @@ impl PruneStore for Cached {
     fn remove(&self, found: &Stored) -> Result<()> {
         self.cache.remove(found)?;
         self.source.remove(found)
-    }
-}
-
-/// A cache with a limit, and the same directory to list it.
-struct Limited {
-    cache: LruStore,
-    list: LocalStore,
-}
-
-impl Store for Limited {
-    fn get(&self, id: &ChunkId) -> Result<Option<CodedChunk>> {
-        self.cache.get(id)
-    }
-
-    fn has(&self, id: &ChunkId) -> Result<bool> {
-        self.cache.has(id)
-    }
-
-    fn name(&self) -> String {
-        self.cache.name()
-    }
-}
-
-impl WriteStore for Limited {
-    fn put(&self, chunk: &CodedChunk) -> Result<()> {
-        self.cache.put(chunk)
-    }
-
-    fn coding(&self) -> WriteCoding {
-        self.cache.coding()
-    }
-
-    fn sync(&self) -> Result<()> {
-        self.cache.sync()
-    }
-}
-
-impl PruneStore for Limited {
-    fn list(&self, each: &mut dyn FnMut(Stored) -> Result<()>) -> Result<()> {
-        self.list.list(each)
-    }
-
-    fn facts(&self, found: &Stored) -> Result<Option<Facts>> {
-        self.list.facts(found)
-    }
-
-    fn remove(&self, found: &Stored) -> Result<()> {
-        self.list.remove(found)
     }
 }

@@ -10,16 +10,13 @@
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use cairn_formats::coding::{DEFAULT_LEVEL, Encoder};
 use cairn_formats::{Chunk, ChunkId, CodedChunk};
 
+use super::health::Health;
+use super::open::Open;
 use crate::{Error, Result, Store, WriteStore};
-
-/// How long a cache that could not be written is left alone: a full disk may find room again while a
-/// mount or a server runs, and a broken one should not be asked for every chunk.
-const PAUSE: Duration = Duration::from_secs(10);
 
 /// Ids noted at most. Who gets chunks and never tells that they are good, as a server that passes
 /// them on unread, would let them grow for ever; beyond this they are forgotten and their chunks
@@ -38,8 +35,8 @@ pub struct Cache<C, S> {
     noted: Mutex<HashSet<ChunkId>>,
     /// Those not in use.
     encoders: Mutex<Vec<Encoder>>,
-    /// Since when the cache is left alone.
-    failed: Mutex<Option<Instant>>,
+    /// Whether the cache can be written.
+    health: Health,
 }
 
 impl<C: WriteStore, S: Store> Cache<C, S> {
@@ -52,7 +49,7 @@ impl<C: WriteStore, S: Store> Cache<C, S> {
             repair,
             noted: Mutex::default(),
             encoders: Mutex::default(),
-            failed: Mutex::default(),
+            health: Health::default(),
         }
     }
 
@@ -80,18 +77,6 @@ impl<C: WriteStore, S: Store> Cache<C, S> {
         lock(&self.encoders).push(encoder);
         self.cache.put(&coded)
     }
-
-    fn is_left_alone(&self) -> bool {
-        lock(&self.failed).is_some_and(|failed| failed.elapsed() < PAUSE)
-    }
-
-    /// Leaves the cache alone for a while. Says so the first time only.
-    fn leave_alone(&self, error: &Error) {
-        let before = lock(&self.failed).replace(Instant::now());
-        if before.is_none() {
-            tracing::warn!(cache = self.cache.name(), %error, "going on without keeping chunks in the cache");
-        }
-    }
 }
 
 impl<C: WriteStore, S: Store> Store for Cache<C, S> {
@@ -102,26 +87,42 @@ impl<C: WriteStore, S: Store> Store for Cache<C, S> {
             Err(e) if self.repair => Some(e),
             Err(e) => return Err(e),
         };
-        match (self.note(self.source.get(id)), damage) {
-            (Ok(None), Some(damage)) => Err(damage),
-            (answer, _) => answer,
-        }
+        answer_of_source(self.note(self.source.get(id)), damage)
     }
 
     fn has(&self, id: &ChunkId) -> Result<bool> {
         Ok(self.cache.has(id).unwrap_or(false) || self.source.has(id)?)
     }
 
-    fn has_many(&self, ids: &[ChunkId]) -> Result<Vec<bool>> {
-        let mut here = self.cache.has_many(ids).unwrap_or_else(|_| vec![false; ids.len()]);
-        let rest = ids.iter().zip(&here).filter(|(_, here)| !**here);
-        let rest: Vec<ChunkId> = rest.map(|(id, _)| *id).collect();
+    fn get_many(&self, ids: &[ChunkId], each: &mut dyn FnMut(usize, Result<Option<CodedChunk>>)) {
+        let mut rest = Open::default();
+        self.cache.get_many(ids, &mut |place, answer| match answer {
+            Ok(None) => rest.add(place, ids[place], None),
+            Err(e) if self.repair => rest.add(place, ids[place], Some(e)),
+            answer => each(place, answer),
+        });
+        let Open { places, ids, mut failures } = rest;
+        self.source.get_many(&ids, &mut |at, answer| {
+            each(places[at], answer_of_source(self.note(answer), failures[at].take()));
+        });
+    }
+
+    fn has_many(&self, ids: &[ChunkId]) -> Vec<Result<bool>> {
+        let here = self.cache.has_many(ids).into_iter();
+        let mut here: Vec<Result<bool>> = here.map(|here| Ok(here.unwrap_or(false))).collect();
+        let is_open = |here: &Result<bool>| matches!(here, Ok(false));
+        let rest: Vec<ChunkId> =
+            ids.iter().zip(&here).filter(|(_, here)| is_open(here)).map(|(id, _)| *id).collect();
         if !rest.is_empty() {
-            let answers = self.source.has_many(&rest)?;
-            let unanswered = here.iter_mut().filter(|here| !**here);
+            let answers = self.source.has_many(&rest);
+            let unanswered = here.iter_mut().filter(|here| is_open(here));
             unanswered.zip(answers).for_each(|(here, answer)| *here = answer);
         }
-        Ok(here)
+        here
+    }
+
+    fn in_flight(&self) -> usize {
+        self.source.in_flight().max(self.cache.in_flight())
     }
 
     /// The copies of the source, counted as if the first had been the cache's.
@@ -155,10 +156,14 @@ impl<C: WriteStore, S: Store> Store for Cache<C, S> {
         if self.source.keeps() {
             self.source.keep(chunk, coded)?;
         }
-        if !self.is_left_alone()
-            && let Err(e) = self.put(chunk, coded)
+        if self.health.is_paused() {
+            return Ok(());
+        }
+        if let Err(error) = self.put(chunk, coded)
+            && self.health.pause()
         {
-            self.leave_alone(&e);
+            let cache = self.cache.name();
+            tracing::warn!(cache, %error, "going on without keeping chunks in the cache");
         }
         Ok(())
     }
@@ -173,6 +178,18 @@ impl<C: WriteStore, S: Store> Store for Cache<C, S> {
 
     fn name(&self) -> String {
         format!("{} (cache {})", self.source.name(), self.cache.name())
+    }
+}
+
+/// What to say of a chunk that the source was asked for: if it does not have it either, the damage in
+/// the cache is the thing to mend.
+fn answer_of_source(
+    answer: Result<Option<CodedChunk>>,
+    damage: Option<Error>,
+) -> Result<Option<CodedChunk>> {
+    match (answer, damage) {
+        (Ok(None), Some(damage)) => Err(damage),
+        (answer, _) => answer,
     }
 }
 
@@ -365,7 +382,8 @@ mod tests {
         let both = Cache::new(&cache, &source, true);
         source.take();
         let ids = [4, 5, 11, 12].map(|n| chunk(n).id());
-        assert_eq!(both.has_many(&ids).unwrap(), [true, true, true, false]);
+        let here: Vec<bool> = both.has_many(&ids).into_iter().map(Result::unwrap).collect();
+        assert_eq!(here, [true, true, true, false]);
         assert_eq!(source.take(), [Call::Has(ids[1]), Call::Has(ids[3])]);
         assert!(both.has(&ids[2]).unwrap() && !both.has(&ids[3]).unwrap());
         assert_eq!(source.take(), [Call::Has(ids[3])]);

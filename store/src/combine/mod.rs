@@ -1,7 +1,20 @@
 //! Stores made of stores.
+//!
+//! ```text
+//! cache     a store near by in front of one far away
+//! router    several stores, asked in their order; mirrors of each other
+//! retry     a store that is asked again when it fails
+//! single    a store of which nobody asks the same twice at a time
+//! ```
 
 mod cache;
+mod health;
+mod open;
+mod retry;
 mod router;
+mod single;
 
 pub use cache::Cache;
+pub use retry::Retrying;
 pub use router::Router;
+pub use single::SingleFlight;

@@ -1,39 +1,64 @@
 //! Several stores, asked in their order.
+//!
+//! ```text
+//! get   first -none, failed-> second -none, failed-> third ...     failed: asked last for a while
+//! put   first -failed-> second ...
+//! ```
+//! Stores that hold different chunks (`-s a -s b`) and mirrors of one another (`-s 'a|b'`) are served
+//! by the same rule. A store that fails does not hide the ones behind it, and is spared for some
+//! seconds: then it comes first again.
 
-use cairn_formats::{Chunk, ChunkId, CodedChunk};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::{Error, Result, Store};
+use cairn_formats::{Chunk, ChunkId, CodedChunk, WriteCoding};
+
+use super::health::Health;
+use super::open::Open;
+use crate::{Again, Error, Result, Store, WriteStore};
 
 /// Several stores as one: the first that has a chunk answers.
 ///
-/// A store that fails does not hide the ones behind it: only when none has the chunk is the first
-/// failure reported.
-pub struct Router {
-    stores: Vec<Box<dyn Store>>,
+/// Only when none has the chunk is the first failure reported.
+pub struct Router<S = Box<dyn Store>> {
+    members: Vec<Member<S>>,
 }
 
-impl Router {
+struct Member<S> {
+    store: S,
+    health: Health,
+    /// Whether something was put here.
+    is_written: AtomicBool,
+}
+
+impl<S: Store> Router<S> {
     /// The stores in the order in which they are asked.
-    pub fn new(stores: Vec<Box<dyn Store>>) -> Self {
-        Self { stores }
+    pub fn new(stores: Vec<S>) -> Self {
+        let member =
+            |store| Member { store, health: Health::default(), is_written: AtomicBool::new(false) };
+        Self { members: stores.into_iter().map(member).collect() }
+    }
+
+    /// The members in the order in which they are to be asked now: those that failed lately are the
+    /// last, but not left out, for they may be the only ones with the chunk.
+    fn in_turn(&self) -> Vec<&Member<S>> {
+        let (paused, mut turn): (Vec<_>, Vec<_>) =
+            self.members.iter().partition(|member| member.health.is_paused());
+        turn.extend(paused);
+        turn
     }
 
     /// The first answer, or the first failure if there is none.
-    fn ask<T>(
-        &self,
-        mut question: impl FnMut(&dyn Store) -> Result<Option<T>>,
-    ) -> Result<Option<T>> {
+    fn ask<T>(&self, mut question: impl FnMut(&S) -> Result<Option<T>>) -> Result<Option<T>> {
         let mut failure = None;
-        for store in &self.stores {
-            match question(store.as_ref()) {
-                Ok(Some(answer)) => return Ok(Some(answer)),
-                Ok(None) => {}
+        for member in self.in_turn() {
+            match question(&member.store) {
+                Ok(Some(answer)) => {
+                    member.health.works();
+                    return Ok(Some(answer));
+                }
+                Ok(None) => member.health.works(),
                 Err(e) => {
-                    tracing::warn!(
-                        store = store.name(),
-                        error = e.to_string(),
-                        "store failed, the next is asked"
-                    );
+                    member.note(&e);
                     failure = failure.or(Some(e));
                 }
             }
@@ -74,13 +99,81 @@ impl Router {
     }
 }
 
-impl Store for Router {
+impl<S: Store> Member<S> {
+    /// Writes down a failure. What is wrong with one chunk says nothing of the others.
+    fn note(&self, error: &Error) {
+        let is_of_the_store = matches!(error, Error::Unreachable { .. } | Error::Denied { .. });
+        if !is_of_the_store || self.health.pause() {
+            let store = self.store.name();
+            tracing::warn!(store, error = error.to_string(), "store failed, the next is asked");
+        }
+    }
+}
+
+impl<S: Store> Store for Router<S> {
     fn get(&self, id: &ChunkId) -> Result<Option<CodedChunk>> {
         self.copy(id, 0)
     }
 
+    fn get_many(&self, ids: &[ChunkId], each: &mut dyn FnMut(usize, Result<Option<CodedChunk>>)) {
+        let mut damaged = Vec::new();
+        let mut open = Open::all(ids);
+        for member in self.in_turn() {
+            let Open { places, ids, mut failures } = open.take();
+            if ids.is_empty() {
+                break;
+            }
+            member.store.get_many(&ids, &mut |at, answer| match answer {
+                Ok(Some(coded)) => each(places[at], Ok(Some(coded))),
+                // Its further copies come first.
+                Err(Error::Invalid { .. }) => damaged.push(places[at]),
+                Ok(None) => open.add(places[at], ids[at], failures[at].take()),
+                Err(e) => {
+                    member.note(&e);
+                    open.add(places[at], ids[at], failures[at].take().or(Some(e)));
+                }
+            });
+        }
+        let Open { places, failures, .. } = open;
+        for (place, failure) in places.into_iter().zip(failures) {
+            each(place, failure.map_or(Ok(None), Err));
+        }
+        for place in damaged {
+            each(place, self.get(&ids[place]));
+        }
+    }
+
     fn has(&self, id: &ChunkId) -> Result<bool> {
         Ok(self.ask(|store| Ok(store.has(id)?.then_some(())))?.is_some())
+    }
+
+    fn has_many(&self, ids: &[ChunkId]) -> Vec<Result<bool>> {
+        let mut here: Vec<Result<bool>> = ids.iter().map(|_| Ok(false)).collect();
+        let mut open = Open::all(ids);
+        for member in self.in_turn() {
+            let Open { places, ids, mut failures } = open.take();
+            if ids.is_empty() {
+                break;
+            }
+            for (at, answer) in member.store.has_many(&ids).into_iter().enumerate() {
+                match answer {
+                    Ok(true) => here[places[at]] = Ok(true),
+                    Ok(false) => open.add(places[at], ids[at], failures[at].take()),
+                    Err(e) => {
+                        member.note(&e);
+                        open.add(places[at], ids[at], failures[at].take().or(Some(e)));
+                    }
+                }
+            }
+        }
+        for (place, failure) in open.places.into_iter().zip(open.failures) {
+            here[place] = failure.map_or(Ok(false), Err);
+        }
+        here
+    }
+
+    fn in_flight(&self) -> usize {
+        self.members.iter().map(|member| member.store.in_flight()).max().unwrap_or(0)
     }
 
     fn another(&self, id: &ChunkId, tried: usize) -> Result<Option<CodedChunk>> {
@@ -92,32 +185,86 @@ impl Store for Router {
     }
 
     fn keeps(&self) -> bool {
-        self.stores.iter().any(|store| store.keeps())
+        self.members.iter().any(|member| member.store.keeps())
     }
 
     fn keep(&self, chunk: &Chunk<'_>, coded: &CodedChunk) -> Result<()> {
         // Each knows what it is waiting for.
-        let mut keeping = self.stores.iter().filter(|store| store.keeps());
-        keeping.try_for_each(|store| store.keep(chunk, coded))
+        let mut keeping = self.members.iter().filter(|member| member.store.keeps());
+        keeping.try_for_each(|member| member.store.keep(chunk, coded))
     }
 
     fn origin(&self, id: &ChunkId, copy: usize) -> String {
-        let mut stores = self.stores.iter();
+        let mut stores = self.members.iter().map(|member| &member.store);
         let first = stores.find(|store| copy == 0 && store.has(id).unwrap_or(false));
         first.map_or_else(|| self.name(), |store| store.origin(id, copy))
     }
 
     fn name(&self) -> String {
-        self.stores.iter().map(|store| store.name()).collect::<Vec<_>>().join(", ")
+        let names: Vec<String> = self.members.iter().map(|member| member.store.name()).collect();
+        names.join(", ")
     }
+}
+
+/// Writes go to the first member that takes them: of mirrors, one has each chunk.
+impl<S: WriteStore> WriteStore for Router<S> {
+    fn put(&self, chunk: &CodedChunk) -> Result<()> {
+        let mut failure = None;
+        for member in self.in_turn() {
+            member.is_written.store(true, Ordering::Relaxed);
+            match member.store.put(chunk) {
+                Ok(()) => {
+                    member.health.works();
+                    return Ok(());
+                }
+                Err(e) => {
+                    member.note(&e);
+                    failure = failure.or(Some(e));
+                }
+            }
+        }
+        Err(failure.unwrap_or_else(no_member))
+    }
+
+    fn put_many(&self, chunks: &[CodedChunk]) -> Vec<Result<()>> {
+        let Some(&first) = self.in_turn().first() else {
+            return chunks.iter().map(|_| Err(no_member())).collect();
+        };
+        first.is_written.store(true, Ordering::Relaxed);
+        let outcomes = first.store.put_many(chunks);
+        let again = |(chunk, outcome): (&CodedChunk, Result<()>)| match outcome {
+            Err(e) if self.members.len() > 1 => {
+                first.note(&e);
+                self.put(chunk)
+            }
+            outcome => outcome,
+        };
+        chunks.iter().zip(outcomes).map(again).collect()
+    }
+
+    fn coding(&self) -> WriteCoding {
+        self.in_turn().first().map_or_else(Default::default, |member| member.store.coding())
+    }
+
+    fn sync(&self) -> Result<()> {
+        let mut written = self.members.iter().filter(|m| m.is_written.load(Ordering::Relaxed));
+        written.try_for_each(|member| member.store.sync())
+    }
+}
+
+fn no_member() -> Error {
+    let why = "the group has no store".to_owned();
+    Error::Unreachable { place: "store".to_owned(), why, again: Again::No }
 }
 
 #[cfg(test)]
 mod tests {
     use cairn_formats::Coding;
 
+    use std::sync::atomic::AtomicUsize;
+
     use super::*;
-    use crate::{MemoryStore, WriteStore};
+    use crate::MemoryStore;
 
     struct Broken;
 
@@ -143,7 +290,7 @@ mod tests {
     fn the_first_store_with_the_chunk_answers() {
         let (first, second) = (MemoryStore::default(), MemoryStore::default());
         second.put(&coded(1)).unwrap();
-        let router = Router::new(vec![Box::new(first), Box::new(second)]);
+        let router: Router = Router::new(vec![Box::new(first), Box::new(second)]);
         assert_eq!(router.get(&coded(1).id()).unwrap(), Some(coded(1)));
         assert!(router.has(&coded(1).id()).unwrap());
         assert_eq!(router.get(&coded(2).id()).unwrap(), None);
@@ -157,7 +304,7 @@ mod tests {
             store.put(&CodedChunk::new(coded(1).id(), Coding::Plain, vec![byte])).unwrap();
             Box::new(store)
         };
-        let router =
+        let router: Router =
             Router::new(vec![copy(10), Box::new(MemoryStore::default()), copy(11), copy(12)]);
         let id = coded(1).id();
         assert_eq!(router.get(&id).unwrap().unwrap().bytes(), [10]);
@@ -170,10 +317,105 @@ mod tests {
     fn a_failing_store_hides_nothing_but_is_reported() {
         let good = MemoryStore::default();
         good.put(&coded(1)).unwrap();
-        let router = Router::new(vec![Box::new(Broken), Box::new(good)]);
+        let router: Router = Router::new(vec![Box::new(Broken), Box::new(good)]);
         assert_eq!(router.get(&coded(1).id()).unwrap(), Some(coded(1)));
         assert!(router.get(&coded(2).id()).is_err());
         assert!(router.has(&coded(2).id()).is_err());
+    }
+
+    /// Cannot be reached while it is off.
+    #[derive(Default)]
+    struct Switched {
+        store: MemoryStore,
+        off: AtomicBool,
+        calls: AtomicUsize,
+    }
+
+    impl Switched {
+        fn call<T>(&self, call: impl FnOnce(&MemoryStore) -> Result<T>) -> Result<T> {
+            self.calls.fetch_add(1, Ordering::Relaxed);
+            if !self.off.load(Ordering::Relaxed) {
+                return call(&self.store);
+            }
+            let why = "off".to_owned();
+            Err(Error::Unreachable { place: "switched".into(), why, again: Again::Yes })
+        }
+    }
+
+    impl Store for Switched {
+        fn get(&self, id: &ChunkId) -> Result<Option<CodedChunk>> {
+            self.call(|store| store.get(id))
+        }
+
+        fn has(&self, id: &ChunkId) -> Result<bool> {
+            self.call(|store| store.has(id))
+        }
+
+        fn name(&self) -> String {
+            "switched".into()
+        }
+    }
+
+    impl WriteStore for Switched {
+        fn put(&self, chunk: &CodedChunk) -> Result<()> {
+            self.call(|store| store.put(chunk))
+        }
+
+        fn coding(&self) -> WriteCoding {
+            self.store.coding()
+        }
+
+        fn sync(&self) -> Result<()> {
+            self.call(|store| store.sync())
+        }
+    }
+
+    #[test]
+    fn a_store_that_cannot_be_reached_is_spared_and_then_comes_first_again() {
+        let (first, second) = (Switched::default(), Switched::default());
+        for store in [&first.store, &second.store] {
+            (1..4).for_each(|byte| store.put(&coded(byte)).unwrap());
+        }
+        first.off.store(true, Ordering::Relaxed);
+        let router = Router::new(vec![&first, &second]);
+        let ids = [1, 2, 3].map(|byte| coded(byte).id());
+        for _ in 0..5 {
+            let mut count = 0;
+            router.get_many(&ids, &mut |_, answer| count += usize::from(answer.unwrap().is_some()));
+            assert_eq!(count, 3);
+            assert!(router.has(&ids[0]).unwrap());
+        }
+        // One batch found out.
+        assert_eq!(first.calls.swap(0, Ordering::Relaxed), 3);
+        // What nobody else has is asked of it all the same, and its failure is told.
+        assert!(router.get(&coded(9).id()).is_err());
+        assert_eq!(first.calls.swap(0, Ordering::Relaxed), 1);
+        first.off.store(false, Ordering::Relaxed);
+        second.calls.store(0, Ordering::Relaxed);
+        router.members[0].health.age();
+        assert!(router.has_many(&ids).into_iter().all(|here| here.unwrap()));
+        assert_eq!(first.calls.load(Ordering::Relaxed), 3);
+        assert_eq!(second.calls.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn mirrors_take_writes_as_long_as_one_works() {
+        let (first, second) = (Switched::default(), Switched::default());
+        let router = Router::new(vec![&first, &second]);
+        router.put(&coded(1)).unwrap();
+        first.off.store(true, Ordering::Relaxed);
+        assert!(router.put_many(&[coded(2), coded(3)]).into_iter().all(|done| done.is_ok()));
+        assert_eq!((first.store.len(), second.store.len()), (1, 2));
+        second.off.store(true, Ordering::Relaxed);
+        assert!(router.put(&coded(4)).is_err());
+        assert!(router.sync().is_err());
+    }
+
+    #[test]
+    fn mirrors_conform() {
+        crate::testing::conformance::writable(|| {
+            Router::new(vec![MemoryStore::default(), MemoryStore::default()])
+        });
     }
 
     /// A store that cannot hand out its first copy, but has others.
@@ -207,14 +449,14 @@ mod tests {
         good.put(&coded(1)).unwrap();
         let damaged = |copies: &[u8]| Box::new(Damaged(copies.to_vec()));
         // A router among the stores, too: its end must be seen.
-        let inner = Router::new(vec![damaged(&[]), damaged(&[12])]);
-        let router = Router::new(vec![damaged(&[10, 11]), Box::new(inner), Box::new(good)]);
+        let inner: Router = Router::new(vec![damaged(&[]), damaged(&[12])]);
+        let router: Router = Router::new(vec![damaged(&[10, 11]), Box::new(inner), Box::new(good)]);
         assert_eq!(router.get(&id).unwrap().unwrap().bytes(), [10]);
         for (tried, byte) in [(1, 11), (2, 12), (3, 1)] {
             assert_eq!(router.another(&id, tried).unwrap().unwrap().bytes(), [byte]);
         }
         assert_eq!(router.another(&id, 4).unwrap(), None);
-        let hopeless = Router::new(vec![damaged(&[]), damaged(&[])]);
+        let hopeless: Router = Router::new(vec![damaged(&[]), damaged(&[])]);
         assert!(matches!(hopeless.get(&id), Err(Error::Invalid { .. })));
         assert_eq!(hopeless.another(&id, 1).unwrap(), None);
     }

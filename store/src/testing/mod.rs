@@ -2,7 +2,9 @@
 
 pub mod conformance;
 mod faulty;
+mod pair;
 mod recorder;
 
 pub use faulty::{Fault, Faulty};
+pub use pair::Pair;
 pub use recorder::{Call, Recorder};

@@ -58,7 +58,12 @@ impl<S: Store> Store for Recorder<S> {
         self.store.has(id)
     }
 
-    fn has_many(&self, ids: &[ChunkId]) -> Result<Vec<bool>> {
+    fn get_many(&self, ids: &[ChunkId], each: &mut dyn FnMut(usize, Result<Option<CodedChunk>>)) {
+        ids.iter().for_each(|id| self.note(Call::Get(*id)));
+        self.store.get_many(ids, each);
+    }
+
+    fn has_many(&self, ids: &[ChunkId]) -> Vec<Result<bool>> {
         ids.iter().for_each(|id| self.note(Call::Has(*id)));
         self.store.has_many(ids)
     }
@@ -72,6 +77,11 @@ impl<S: WriteStore> WriteStore for Recorder<S> {
     fn put(&self, chunk: &CodedChunk) -> Result<()> {
         self.note(Call::Put(chunk.id()));
         self.store.put(chunk)
+    }
+
+    fn put_many(&self, chunks: &[CodedChunk]) -> Vec<Result<()>> {
+        chunks.iter().for_each(|chunk| self.note(Call::Put(chunk.id())));
+        self.store.put_many(chunks)
     }
 
     fn coding(&self) -> WriteCoding {
