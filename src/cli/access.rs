@@ -9,8 +9,9 @@
 
 use cairn_formats::Index;
 use cairn_store::{
-    Durability, LocalStore, Location, PruneStore, Store, StoreOptions, WriteStore, open,
-    open_cached, open_local, open_prunable, open_writable, read_index,
+    Durability, LocalStore, Location, Place, PruneStore, RemoteOptions, Store, StoreOptions,
+    WriteStore, open, open_cached, open_local, open_prunable, open_writable, read_index,
+    write_index,
 };
 
 use super::Context;
@@ -42,33 +43,49 @@ impl<'a> Access<'a> {
 
     /// Reads an index whose ids must be made with the digest the user said.
     pub(super) fn index(&self, location: &Location) -> anyhow::Result<Index> {
-        self.check_index(location)?;
-        let index = read_index(location)?;
+        let index = read_index(location, &self.index_place(location)?)?;
         if index.digest() != self.context.digest {
             let uses = index.digest();
+            let location = location.without_secrets();
             anyhow::bail!("{location}: the index uses {uses}; say so with --digest {uses}");
         }
         Ok(index)
     }
 
-    /// Refuses an index at a place that is not configured for one, before anything is done.
-    pub(super) fn check_index(&self, location: &Location) -> anyhow::Result<()> {
+    /// How the place that an index is in is reached. A place that is not configured for indexes is
+    /// refused.
+    pub(super) fn index_place(&self, location: &Location) -> anyhow::Result<RemoteOptions> {
         let settings = self.context.config.index_store(location, &self.flags)?;
-        settings.store_options(Durability::None)?;
-        Ok(())
+        Ok(settings.store_options(Durability::None)?.remote)
+    }
+
+    /// Writes an index to a place as [`Access::index_place`] returned it. A new file gets these mode
+    /// bits, and is flushed if asked for.
+    pub(super) fn write_index(
+        &self,
+        location: &Location,
+        index: &Index,
+        (mode, flush): (u32, bool),
+        place: &RemoteOptions,
+    ) -> anyhow::Result<()> {
+        Ok(write_index(location, index, (mode, flush), place)?)
     }
 
     /// Opens the stores for reading, each with its own options. They are asked in their order.
     pub(super) fn stores(&self, locations: &[Location]) -> anyhow::Result<Box<dyn Store>> {
         self.warn_of_useless_flags(locations);
-        let stores: Vec<(Location, StoreOptions)> = locations
-            .iter()
-            .map(|location| {
-                let settings = self.context.config.store(location, &self.flags)?;
-                Ok((location.clone(), settings.store_options(Durability::None)?))
-            })
-            .collect::<anyhow::Result<_>>()?;
+        let mirrored = |location: &Location| -> anyhow::Result<Vec<Place>> {
+            location.mirrors().iter().map(|mirror| self.place(mirror)).collect()
+        };
+        let stores: Vec<Vec<Place>> =
+            locations.iter().map(mirrored).collect::<anyhow::Result<_>>()?;
         Ok(open(&stores)?)
+    }
+
+    /// A single store to which nothing is written, with its options.
+    fn place(&self, location: &Location) -> anyhow::Result<Place> {
+        let settings = self.context.config.store(location, &self.flags)?;
+        Ok((location.clone(), settings.store_options(Durability::None)?))
     }
 
     /// Opens the stores for reading, with a cache in front of them if there is one.
@@ -80,10 +97,8 @@ impl<'a> Access<'a> {
     ) -> anyhow::Result<Box<dyn Store>> {
         let source = self.stores(stores)?;
         let Some(location) = cache.location() else { return Ok(source) };
-        let settings = self.context.config.store(location, &self.flags)?;
-        let options = settings.store_options(Durability::None)?;
         let cached = cache.options(stores, repair)?;
-        Ok(open_cached(source, location, &options, &cached)?)
+        Ok(open_cached(source, &self.place(location)?, &cached)?)
     }
 
     /// Opens a store for writing.
@@ -95,8 +110,13 @@ impl<'a> Access<'a> {
         self.warn_of_useless_flags(std::slice::from_ref(location));
         let mut flags = self.flags.clone();
         flags.extend(options.given());
-        let settings = self.context.config.store(location, &flags)?;
-        Ok(open_writable(location, &settings.store_options(options.durability())?)?)
+        let place = |mirror: &Location| -> anyhow::Result<Place> {
+            let settings = self.context.config.store(mirror, &flags)?;
+            Ok((mirror.clone(), settings.store_options(options.durability())?))
+        };
+        let mirrors: Vec<Place> =
+            location.mirrors().iter().map(place).collect::<anyhow::Result<_>>()?;
+        Ok(open_writable(&mirrors)?)
     }
 
     /// Opens a store to remove chunks from it.
@@ -112,7 +132,7 @@ impl<'a> Access<'a> {
     /// The options of a single store to which nothing is written.
     fn options(&self, location: &Location) -> anyhow::Result<StoreOptions> {
         self.warn_of_useless_flags(std::slice::from_ref(location));
-        self.context.config.store(location, &self.flags)?.store_options(Durability::None)
+        Ok(self.place(location)?.1)
     }
 
     /// Says in the log which flags are of no use to any of the stores. Scripts pass them always, so

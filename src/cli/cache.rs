@@ -44,7 +44,10 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let target = access.writable(&args.cache, &args.write)?;
     // Only now: opening a store may wait for others, and there is nothing to clean up yet.
     context.signals.catch()?;
-    let (workers, progress) = (args.reach.concurrency.processors(), &context.progress);
+    let (workers, progress) = (
+        args.reach.concurrency.workers(source.in_flight().max(target.in_flight())),
+        &context.progress,
+    );
     let stats = copy(&chunks, context.digest, source.as_ref(), target.as_ref(), workers, progress)?;
     context.progress.summary(
         &format!("{} chunks, {} of them copied", stats.chunks, stats.copied),

@@ -74,7 +74,10 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let progress = context.progress.without_lines();
     let is_seen = is_stream && output.file().is_terminal();
     let monitor: &dyn Monitor = if is_seen { &Silent } else { &progress };
-    let options = CatOptions { range: range.clone(), workers: args.reach.concurrency.processors() };
+    let options = CatOptions {
+        range: range.clone(),
+        workers: args.reach.concurrency.workers(store.in_flight()),
+    };
     cat(&index, store.as_ref(), &mut Patient(output.file()), name, &options, monitor)?;
     monitor.check()?;
     output.commit(false).map_err(Error::io("finish", name))?;

@@ -44,7 +44,8 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let store = access.writable(&args.store, &args.write)?;
     // Only now: opening a store may wait for others, and there is nothing to clean up yet.
     context.signals.catch()?;
-    let (workers, progress) = (args.reach.concurrency.processors(), &context.progress);
+    let (workers, progress) =
+        (args.reach.concurrency.workers(store.in_flight()), &context.progress);
     let stats = chop(&index, &args.file, store.as_ref(), ignored, workers, progress)?;
     context.progress.summary(
         &format!("{} chunks, {} new with {} bytes", stats.chunks, stats.stored, stats.stored_bytes),

@@ -78,7 +78,9 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         sizes: sizes.as_ref(),
     };
     let progress = context.progress.without_lines();
-    let info = info(&index, &sources, args.reach.concurrency.processors(), &progress)?;
+    let in_flight = store.as_ref().map_or(0, |store| store.in_flight());
+    let workers = args.reach.concurrency.workers(in_flight);
+    let info = info(&index, &sources, workers, &progress)?;
     print(&info, args.format).map_err(Error::io("write to", "standard output"))?;
     anyhow::ensure!(
         !args.check || info.missing == 0,

@@ -10,7 +10,7 @@ use cairn::make::{Input, MakeOptions, MakeStats, make};
 use cairn_formats::ChunkSizes;
 use cairn_formats::chunker::CutRule;
 use cairn_formats::coding::DEFAULT_LEVEL;
-use cairn_store::{Location, WriteStore, write_index};
+use cairn_store::{Location, WriteStore};
 use clap::Parser;
 
 use super::Context;
@@ -72,7 +72,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         check_place(index, &metadata)?;
     }
     let access = Access::new(context, &args.reach);
-    access.check_index(&args.index)?;
+    let index_place = access.index_place(&args.index)?;
     let store = args.store.as_ref().map(|store| access.writable(store, &args.write)).transpose()?;
     // Only now: opening a store may wait for others, and there is nothing to clean up yet.
     context.signals.catch()?;
@@ -83,7 +83,10 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         level: args.level,
         archive: args.index.to_string().ends_with(".caidx"),
         repair: args.repair,
-        workers: args.reach.concurrency.processors(),
+        workers: args
+            .reach
+            .concurrency
+            .workers(store.as_ref().map_or(0, |store| store.in_flight())),
     };
     let store: Option<&dyn WriteStore> = store.as_deref();
     let (index, stats) = make(input, store, &options, &context.progress)?;
@@ -91,7 +94,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     cairn::Monitor::check(&context.progress)?;
     // As casync: whoever may read the blob may read its index. The mode of a pipe says nothing.
     let mode = if metadata.is_file() { metadata.mode() & 0o666 } else { 0o666 };
-    write_index(&args.index, &index, mode, args.write.flush())?;
+    access.write_index(&args.index, &index, (mode, args.write.flush()), &index_place)?;
     if args.print_stats {
         print_stats(&stats)?;
     }

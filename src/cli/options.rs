@@ -22,10 +22,14 @@ use super::store_flags::Given;
 /// What casync has compressed chunks end in, if it is set.
 const SUFFIX_VARIABLE: &str = "CASYNC_COMPRESSED_CHUNK_SUFFIX";
 
+/// A worker that waits has a batch of chunks on its way, about twice as many.
+const REQUESTS_PER_WORKER: usize = 16;
+
 /// How many workers.
 #[derive(Debug, Args)]
 pub(super) struct Concurrency {
-    /// Number of workers; no more than there are processors
+    /// Number of workers, no more than there are processors, and of requests under way to a store
+    /// far away
     #[arg(short = 'n', long = "concurrency", value_name = "N", default_value = "10")]
     workers: NonZeroUsize,
 }
@@ -41,6 +45,12 @@ impl Concurrency {
     pub(super) fn processors(&self) -> usize {
         let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         self.workers.get().min(processors)
+    }
+
+    /// Workers for a job that may also wait for a store, which makes use of so many requests at once:
+    /// while some wait with their batches, others have work for the processors.
+    pub(super) fn workers(&self, in_flight: usize) -> usize {
+        self.processors() + in_flight.div_ceil(REQUESTS_PER_WORKER)
     }
 }
 

@@ -27,6 +27,9 @@ pub struct PruneOptions {
     pub grace: Duration,
 }
 
+/// What is removed at once: object stores take as many in one request.
+const BATCH: usize = 1000;
+
 /// What was found, and what was removed or, in a dry run, would have been.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PruneStats {
@@ -51,21 +54,22 @@ pub fn prune(
     options: &PruneOptions,
     monitor: &dyn Monitor,
 ) -> Result<PruneStats> {
-    let job = Job { store, keep, options, now: SystemTime::now() };
+    let mut job = Job { store, keep, options, now: SystemTime::now(), doomed: Vec::new() };
     let mut stats = PruneStats::default();
     let mut interrupted = Ok(());
     monitor.start("Pruning", Unit::Chunks, None);
-    let listed = store.list(&mut |found| {
+    let listed = store.list(&mut |found, facts| {
         interrupted = monitor.check();
         if interrupted.is_err() {
             return Err(ended());
         }
         monitor.advance(1);
-        job.found(&found, &mut stats)
+        job.found(found, facts, &mut stats)
     });
+    let outcome = listed.and_then(|()| job.remove(&mut stats));
     monitor.finish();
     interrupted?;
-    listed?;
+    outcome?;
     Ok(stats)
 }
 
@@ -74,11 +78,18 @@ struct Job<'a> {
     keep: &'a IdSet,
     options: &'a PruneOptions,
     now: SystemTime,
+    /// What is to be removed, and how long it is.
+    doomed: Vec<(Stored, u64)>,
 }
 
 impl Job<'_> {
-    fn found(&self, found: &Stored, stats: &mut PruneStats) -> cairn_store::Result<()> {
-        let age = match found {
+    fn found(
+        &mut self,
+        found: Stored,
+        facts: Option<Facts>,
+        stats: &mut PruneStats,
+    ) -> cairn_store::Result<()> {
+        let age = match &found {
             Stored::Chunk(id) if self.keep.contains(id) => {
                 stats.kept += 1;
                 return Ok(());
@@ -87,22 +98,36 @@ impl Job<'_> {
             Stored::Leftover(_) => self.options.grace.max(LEFTOVER_AGE),
         };
         // What has gone meanwhile is no concern of ours.
-        let Some(facts) = self.store.facts(found)? else { return Ok(()) };
+        let facts = facts.map_or_else(|| self.store.facts(&found), |facts| Ok(Some(facts)))?;
+        let Some(facts) = facts else { return Ok(()) };
         if !self.is_as_old_as(&facts, age) {
             stats.young += u64::from(matches!(found, Stored::Chunk(_)));
             return Ok(());
         }
-        if !self.options.dry_run {
-            self.store.remove(found)?;
-        }
-        match found {
-            Stored::Chunk(_) => {
-                stats.removed += 1;
-                stats.removed_bytes += facts.len;
+        self.doomed.push((found, facts.len));
+        if self.doomed.len() >= BATCH { self.remove(stats) } else { Ok(()) }
+    }
+
+    /// Removes what is doomed. The first failure is told after the rest has been removed.
+    fn remove(&mut self, stats: &mut PruneStats) -> cairn_store::Result<()> {
+        let (found, lens): (Vec<Stored>, Vec<u64>) = self.doomed.drain(..).unzip();
+        let outcomes = if self.options.dry_run {
+            found.iter().map(|_| Ok(())).collect()
+        } else {
+            self.store.remove_many(&found)
+        };
+        let mut failure = Ok(());
+        for ((found, len), outcome) in found.iter().zip(lens).zip(outcomes) {
+            match (found, outcome) {
+                (_, Err(e)) => failure = failure.and(Err(e)),
+                (Stored::Chunk(_), Ok(())) => {
+                    stats.removed += 1;
+                    stats.removed_bytes += len;
+                }
+                (Stored::Leftover(_), Ok(())) => stats.leftovers += 1,
             }
-            Stored::Leftover(_) => stats.leftovers += 1,
         }
-        Ok(())
+        failure
     }
 
     /// A file of the future has no age yet.

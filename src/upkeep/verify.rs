@@ -152,7 +152,7 @@ impl Job<'_> {
             let _ = sender.send(mem::replace(ids, Vec::with_capacity(IDS_AT_ONCE)));
         };
         let mut interrupted = Ok(());
-        let listed = self.store.list(&mut |found| {
+        let listed = self.store.list(&mut |found, _| {
             interrupted = self.monitor.check();
             // Any error ends the listing; whether it was this one is told by `interrupted`.
             if interrupted.is_err() || self.stop.is_stopped() {

@@ -7,10 +7,11 @@ use std::path::Path;
 use cairn_formats::Index;
 
 use crate::local::Output;
-use crate::{Error, Location, Result};
+use crate::open::{read_remote_index, write_remote_index};
+use crate::{Error, Location, RemoteOptions, Result};
 
-/// Reads an index from a file or, for `-`, from standard input.
-pub fn read_index(location: &Location) -> Result<Index> {
+/// Reads an index from a file, from standard input for `-`, or from a place far away.
+pub fn read_index(location: &Location, remote: &RemoteOptions) -> Result<Index> {
     let index = match location {
         Location::Stdio => Index::read(io::stdin().lock()),
         Location::Local(path) => {
@@ -18,7 +19,7 @@ pub fn read_index(location: &Location) -> Result<Index> {
             let len = file.metadata().map_or(0, |metadata| metadata.len());
             Index::read_sized(file, len)
         }
-        Location::Remote { .. } => return Err(no_index_there(location)),
+        Location::Remote { .. } => return read_remote_index(location, remote),
     };
     index.map_err(|e| match (e, location) {
         (cairn_formats::Error::Io(source), Location::Local(path)) => {
@@ -28,9 +29,14 @@ pub fn read_index(location: &Location) -> Result<Index> {
     })
 }
 
-/// Writes an index to a file, which appears whole or not at all, or for `-` to standard output.
-/// `mode` is that of a new file, before the umask.
-pub fn write_index(location: &Location, index: &Index, mode: u32, flush: bool) -> Result<()> {
+/// Writes an index to a file or a place far away, where it appears whole or not at all, or for `-` to
+/// standard output. `mode` is that of a new file, before the umask.
+pub fn write_index(
+    location: &Location,
+    index: &Index,
+    (mode, flush): (u32, bool),
+    remote: &RemoteOptions,
+) -> Result<()> {
     match location {
         Location::Stdio => {
             let mut output = io::stdout().lock();
@@ -40,7 +46,7 @@ pub fn write_index(location: &Location, index: &Index, mode: u32, flush: bool) -
         Location::Local(path) => {
             write_file(path, index, mode, flush).map_err(Error::io("write index", path))
         }
-        Location::Remote { .. } => Err(no_index_there(location)),
+        Location::Remote { .. } => write_remote_index(location, index, remote),
     }
 }
 
@@ -51,9 +57,4 @@ fn write_file(path: &Path, index: &Index, mode: u32, flush: bool) -> io::Result<
     output.flush()?;
     drop(output);
     new.commit(flush)
-}
-
-fn no_index_there(location: &Location) -> Error {
-    let why = "indexes are not supported at this kind of location".to_owned();
-    Error::Unsupported { place: location.without_secrets(), why }
 }

@@ -20,6 +20,8 @@
 pub mod combine;
 mod error;
 mod fetch;
+#[cfg(feature = "http")]
+mod http;
 mod index;
 pub mod local;
 mod location;
@@ -37,7 +39,7 @@ pub use index::{read_index, write_index};
 pub use local::{Durability, LocalOptions, LocalStore};
 pub use location::Location;
 pub use memory::MemoryStore;
-pub use open::{open, open_cached, open_local, open_prunable, open_writable};
+pub use open::{Place, open, open_cached, open_local, open_prunable, open_writable};
 pub use options::{CacheOptions, FormOptions, StoreOptions};
-pub use remote::{RemoteOptions, Retry, Secret};
+pub use remote::{Credentials, RemoteOptions, Retry, Secret};
 pub use store::{Facts, PruneStore, Store, Stored, WriteStore};

@@ -44,6 +44,22 @@ impl FromStr for Location {
 }
 
 impl Location {
+    /// The places that `|` joins, which mirror each other; this one alone if there is no `|`. A
+    /// directory that is there by the whole name is one place.
+    pub fn mirrors(&self) -> Vec<Location> {
+        let text = match self {
+            Location::Stdio => return vec![self.clone()],
+            Location::Local(path) if path.is_dir() => return vec![self.clone()],
+            Location::Local(path) => path.to_string_lossy(),
+            Location::Remote { url, .. } => url.as_str().into(),
+        };
+        let members: Vec<&str> = text.split('|').filter(|member| !member.is_empty()).collect();
+        match members[..] {
+            [] | [_] => vec![self.clone()],
+            _ => members.iter().filter_map(|member| member.parse().ok()).collect(),
+        }
+    }
+
     /// The location for a log: a URL without what may let whoever has it in, that is its passwords, its
     /// query, and a user name that stands alone, which may be a token.
     ///
@@ -135,6 +151,28 @@ mod tests {
             assert_eq!(expected.to_string(), text);
         }
         assert!("".parse::<Location>().is_err());
+    }
+
+    #[test]
+    fn bars_join_mirrors() {
+        let location = |text: &str| text.parse::<Location>().unwrap();
+        for (text, expected) in [
+            ("/a", vec!["/a"]),
+            ("/a|b", vec!["/a", "b"]),
+            ("https://h/a?x|/b|s3+http://h/c", vec!["https://h/a?x", "/b", "s3+http://h/c"]),
+            ("https://h/a||", vec!["https://h/a|"]),
+            ("-", vec!["-"]),
+        ] {
+            let expected: Vec<Location> = match expected[..] {
+                [_] => vec![location(text)],
+                _ => expected.into_iter().map(location).collect(),
+            };
+            assert_eq!(location(text).mirrors(), expected, "{text}");
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a|b");
+        std::fs::create_dir(&path).unwrap();
+        assert_eq!(Location::Local(path.clone()).mirrors(), [Location::Local(path)]);
     }
 
     #[test]

@@ -83,9 +83,9 @@ impl WriteStore for MemoryStore {
 }
 
 impl PruneStore for MemoryStore {
-    fn list(&self, each: &mut dyn FnMut(Stored) -> Result<()>) -> Result<()> {
+    fn list(&self, each: &mut dyn FnMut(Stored, Option<Facts>) -> Result<()>) -> Result<()> {
         let ids: Vec<ChunkId> = self.chunks().keys().copied().collect();
-        ids.into_iter().map(Stored::Chunk).try_for_each(each)
+        ids.into_iter().try_for_each(|id| each(Stored::Chunk(id), None))
     }
 
     fn facts(&self, found: &Stored) -> Result<Option<Facts>> {

@@ -1,36 +1,67 @@
-//! From an address to a store.
+//! From an address to a store: the only place where schemes are told apart.
+//!
+//! ```text
+//! path                a directory on this machine
+//! scheme -> backend   with_backend!: a line each, for stores and indexes alike
+//! ```
+//! What is far away is asked again when it fails, and may be limited to a rate.
 
-use crate::combine::{Cache, Router};
+use cairn_formats::Index;
+
+use crate::combine::{Cache, RateLimited, Retrying, Router};
+#[cfg(feature = "http")]
+use crate::http::HttpObjects;
 use crate::local::{LocalOptions, LocalStore, LruStore};
+use crate::remote::store::RemoteStore;
+use crate::remote::{RemoteOptions, index};
 use crate::{CacheOptions, Error, Location, PruneStore, Result, Store, StoreOptions, WriteStore};
 
-/// Opens one or more stores for reading, each with its options. Several are asked in their order.
-pub fn open(stores: &[(Location, StoreOptions)]) -> Result<Box<dyn Store>> {
-    match stores {
-        [] => Err(Error::Unsupported { place: "store".into(), why: "none given".into() }),
-        [(location, options)] => open_one(location, options),
-        many => {
-            let stores = many.iter().map(|(location, options)| open_one(location, options));
-            Ok(Box::new(Router::new(stores.collect::<Result<_>>()?)))
+/// A store and how it is to be used.
+pub type Place = (Location, StoreOptions);
+
+/// Evaluates `$then` with the backend of a remote location, whatever type that is, as `$objects`.
+macro_rules! with_backend {
+    ($location:expr, $remote:expr, $objects:ident => $then:expr) => {{
+        let location: &Location = $location;
+        let remote: &RemoteOptions = $remote;
+        match location {
+            Location::Remote { scheme, url } => match scheme.as_str() {
+                #[cfg(feature = "http")]
+                "http" | "https" => {
+                    let $objects = HttpObjects::new(url, &location.without_secrets(), remote)?;
+                    $then
+                }
+                _ => Err(no_store(location)),
+            },
+            Location::Stdio | Location::Local(_) => Err(no_store(location)),
         }
-    }
+    }};
 }
 
-/// Opens a store for writing. A missing directory is created.
-pub fn open_writable(location: &Location, options: &StoreOptions) -> Result<Box<dyn WriteStore>> {
-    let store: Box<dyn WriteStore> = match location {
-        Location::Local(path) => Box::new(LocalStore::create(path, local(options))?),
-        Location::Remote { .. } | Location::Stdio => return Err(no_store(location)),
+/// Opens one or more stores for reading. Each is one place or several that mirror each other; they
+/// are asked in their order.
+pub fn open(stores: &[Vec<Place>]) -> Result<Box<dyn Store>> {
+    let mirrored = |mirrors: &Vec<Place>| -> Result<Box<dyn Store>> {
+        several(mirrors, open_one, |stores| Box::new(Router::new(stores)))
     };
-    log_opened(location, options, "for writing");
-    Ok(store)
+    several(stores, mirrored, |stores| Box::new(Router::new(stores)))
 }
 
-/// Opens a store to remove chunks from it. An error if anybody is writing to it.
+/// Opens a store for writing, or several that mirror each other, of which one gets each chunk. A
+/// missing directory is created.
+pub fn open_writable(mirrors: &[Place]) -> Result<Box<dyn WriteStore>> {
+    several(mirrors, open_one_writable, |stores| Box::new(Router::new(stores)))
+}
+
+/// Opens a store to remove chunks from it. An error if anybody is known to be writing to it.
 pub fn open_prunable(location: &Location, options: &StoreOptions) -> Result<Box<dyn PruneStore>> {
     let store: Box<dyn PruneStore> = match location {
         Location::Local(path) => Box::new(LocalStore::alone(path, local(options))?),
-        Location::Remote { .. } | Location::Stdio => return Err(no_store(location)),
+        Location::Remote { .. } => {
+            let why = "this kind of store does not support pruning".to_owned();
+            return Err(Error::Unsupported { place: location.without_secrets(), why });
+        }
+        Location::Stdio => return Err(no_store(location)),
     };
     log_opened(location, options, "for pruning");
     Ok(store)
@@ -39,8 +70,7 @@ pub fn open_prunable(location: &Location, options: &StoreOptions) -> Result<Box<
 /// Puts a cache in front of a store. A missing directory is created.
 pub fn open_cached(
     source: Box<dyn Store>,
-    location: &Location,
-    options: &StoreOptions,
+    (location, options): &Place,
     cached: &CacheOptions,
 ) -> Result<Box<dyn Store>> {
     let cache: Box<dyn WriteStore> = match (location, cached.limit) {
@@ -51,10 +81,10 @@ pub fn open_cached(
                 None => Box::new(store),
             }
         }
-        (_, None) => open_writable(location, options)?,
+        (_, None) => open_one_writable(&(location.clone(), options.clone()))?,
         (_, Some(_)) => {
             let why = "only a cache on this machine can be given a size".to_owned();
-            return Err(Error::Unsupported { place: location.to_string(), why });
+            return Err(Error::Unsupported { place: location.without_secrets(), why });
         }
     };
     log_opened(location, options, "as a cache");
@@ -74,13 +104,107 @@ pub fn open_local(location: &Location, options: &StoreOptions) -> Result<LocalSt
     Ok(store)
 }
 
-fn open_one(location: &Location, options: &StoreOptions) -> Result<Box<dyn Store>> {
+/// Reads an index from a place far away.
+pub(crate) fn read_remote_index(location: &Location, remote: &RemoteOptions) -> Result<Index> {
+    let (place, name) = index_place(location)?;
+    with_backend!(&place, remote, objects => {
+        let found = remote.retry.run(|| index::read(&objects, &name, remote.timeout))?;
+        found.ok_or_else(|| {
+            let why = "there is no such index".to_owned();
+            Error::Unreachable { place: location.without_secrets(), why, again: crate::Again::No }
+        })
+    })
+}
+
+/// Writes an index to a place far away.
+pub(crate) fn write_remote_index(
+    location: &Location,
+    index: &Index,
+    remote: &RemoteOptions,
+) -> Result<()> {
+    let (place, name) = index_place(location)?;
+    with_backend!(&place, remote, objects => {
+        remote.retry.run(|| index::write(&objects, &name, index))
+    })
+}
+
+/// The place that a remote index is in, and its name there. A query belongs to the place.
+fn index_place(location: &Location) -> Result<(Location, String)> {
+    let unsupported =
+        |why: &str| Error::Unsupported { place: location.without_secrets(), why: why.to_owned() };
+    let Location::Remote { scheme, url } = location else {
+        return Err(unsupported("not a place far away"));
+    };
+    match scheme.as_str() {
+        "ssh" => return Err(unsupported("Index storage is not supported by ssh remote stores")),
+        "oci+http" | "oci+https" => {
+            return Err(unsupported("Index storage is not supported by oci registry stores"));
+        }
+        _ => {}
+    }
+    let path_end = url.find(['?', '#']).unwrap_or(url.len());
+    let (path, query) = url.split_at(path_end);
+    let rest = scheme.len() + "://".len();
+    match path[rest..].rsplit_once('/') {
+        Some((parent, name)) if !name.is_empty() => {
+            let url = format!("{}{parent}/{query}", &path[..rest]);
+            Ok((Location::Remote { scheme: scheme.clone(), url }, name.to_owned()))
+        }
+        _ => Err(unsupported("the URL does not end in the name of an index")),
+    }
+}
+
+/// The only one of some, or all of them combined.
+fn several<T, S>(
+    places: &[T],
+    open: impl Fn(&T) -> Result<S>,
+    combine: impl FnOnce(Vec<S>) -> S,
+) -> Result<S> {
+    match places {
+        [] => Err(Error::Unsupported { place: "store".into(), why: "none given".into() }),
+        [place] => open(place),
+        many => Ok(combine(many.iter().map(open).collect::<Result<_>>()?)),
+    }
+}
+
+fn open_one((location, options): &Place) -> Result<Box<dyn Store>> {
     let store: Box<dyn Store> = match location {
         Location::Local(path) => Box::new(LocalStore::open(path, local(options))?),
-        Location::Remote { .. } | Location::Stdio => return Err(no_store(location)),
+        _ => with_backend!(location, &options.remote, objects => {
+            Ok(far(RemoteStore::new(objects, location.without_secrets(), options), options))
+        })?,
     };
     log_opened(location, options, "for reading");
     Ok(store)
+}
+
+fn open_one_writable((location, options): &Place) -> Result<Box<dyn WriteStore>> {
+    let store: Box<dyn WriteStore> = match location {
+        Location::Local(path) => Box::new(LocalStore::create(path, local(options))?),
+        _ => with_backend!(location, &options.remote, objects => {
+            let store = RemoteStore::new(objects, location.without_secrets(), options);
+            Ok(far_writable(store, options))
+        })?,
+    };
+    log_opened(location, options, "for writing");
+    Ok(store)
+}
+
+/// A store far away, as it is used.
+fn far(store: impl Store + 'static, options: &StoreOptions) -> Box<dyn Store> {
+    let RemoteOptions { retry, rate, .. } = &options.remote;
+    match rate.clone() {
+        Some(rate) => Box::new(Retrying::new(RateLimited::new(store, rate), *retry)),
+        None => Box::new(Retrying::new(store, *retry)),
+    }
+}
+
+fn far_writable(store: impl WriteStore + 'static, options: &StoreOptions) -> Box<dyn WriteStore> {
+    let RemoteOptions { retry, rate, .. } = &options.remote;
+    match rate.clone() {
+        Some(rate) => Box::new(Retrying::new(RateLimited::new(store, rate), *retry)),
+        None => Box::new(Retrying::new(store, *retry)),
+    }
 }
 
 fn log_opened(location: &Location, options: &StoreOptions, purpose: &str) {

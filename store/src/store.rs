@@ -119,9 +119,10 @@ pub struct Facts {
 
 /// A store from which chunks can be removed.
 pub trait PruneStore: WriteStore {
-    /// Calls `each` for everything here, in no particular order, until it fails. What `each` removes
-    /// does not disturb it; what does not belong to a store is passed over.
-    fn list(&self, each: &mut dyn FnMut(Stored) -> Result<()>) -> Result<()>;
+    /// Calls `each` for everything here, in no particular order, until it fails, with the facts where
+    /// they come with the listing. What `each` removes does not disturb it; what does not belong to a
+    /// store is passed over.
+    fn list(&self, each: &mut dyn FnMut(Stored, Option<Facts>) -> Result<()>) -> Result<()>;
 
     /// What is known of it without reading it; `None` if it is not here any more.
     fn facts(&self, found: &Stored) -> Result<Option<Facts>>;
@@ -200,7 +201,7 @@ macro_rules! pass_on {
         }
     };
     (PruneStore) => {
-        fn list(&self, each: &mut dyn FnMut(Stored) -> Result<()>) -> Result<()> {
+        fn list(&self, each: &mut dyn FnMut(Stored, Option<Facts>) -> Result<()>) -> Result<()> {
             (**self).list(each)
         }
 

@@ -160,17 +160,17 @@ impl WriteStore for Cached {
 }
 
 impl PruneStore for Cached {
-    fn list(&self, each: &mut dyn FnMut(Stored) -> Result<()>) -> Result<()> {
+    fn list(&self, each: &mut dyn FnMut(Stored, Option<Facts>) -> Result<()>) -> Result<()> {
         let mut ids = BTreeSet::new();
         for store in [self.cache, self.source] {
-            store.list(&mut |found| {
+            store.list(&mut |found, _| {
                 if let Stored::Chunk(id) = found {
                     ids.insert(id);
                 }
                 Ok(())
             })?;
         }
-        ids.into_iter().map(Stored::Chunk).try_for_each(each)
+        ids.into_iter().try_for_each(|id| each(Stored::Chunk(id), None))
     }
 
     fn facts(&self, found: &Stored) -> Result<Option<Facts>> {

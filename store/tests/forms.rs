@@ -40,7 +40,7 @@ fn coded(data: &[u8], form: &Form) -> CodedChunk {
 
 fn listed(store: &LocalStore) -> Vec<ChunkId> {
     let mut ids = Vec::new();
-    let mut each = |found| {
+    let mut each = |found, _| {
         match found {
             Stored::Chunk(id) => ids.push(id),
             Stored::Leftover(path) => panic!("{}", path.display()),

@@ -140,6 +140,8 @@ impl Settings {
                 0 => defaults.timeout,
                 nanoseconds => u64::try_from(nanoseconds).ok().map(Duration::from_nanos),
             },
+            rate: None,
+            credentials: None,
             retry: Retry {
                 times: self.number(Key::ErrorRetry).clamp(0, u32::MAX.into()) as u32,
                 base_interval: Duration::from_nanos(

@@ -202,7 +202,7 @@ impl<S: WriteStore> WriteStore for Retrying<S> {
 
 impl<S: PruneStore> PruneStore for Retrying<S> {
     /// As the store does it: a list that broke off cannot be begun again behind the caller's back.
-    fn list(&self, each: &mut dyn FnMut(Stored) -> Result<()>) -> Result<()> {
+    fn list(&self, each: &mut dyn FnMut(Stored, Option<Facts>) -> Result<()>) -> Result<()> {
         self.store.list(each)
     }
 
@@ -288,7 +288,7 @@ mod tests {
     }
 
     impl PruneStore for Flaky {
-        fn list(&self, each: &mut dyn FnMut(Stored) -> Result<()>) -> Result<()> {
+        fn list(&self, each: &mut dyn FnMut(Stored, Option<Facts>) -> Result<()>) -> Result<()> {
             self.store.list(each)
         }
 

@@ -29,10 +29,10 @@ use super::lock::Lock;
 use crate::{Error, Result, Store, WriteStore};
 
 /// How the temporary files of a store begin. desync's `prune` clears them by this name.
-pub(super) const TEMPORARY_PREFIX: &str = ".tmp-cacnk.";
+pub(crate) const TEMPORARY_PREFIX: &str = ".tmp-cacnk.";
 
 /// No stored chunk is longer: compression adds at most a little to what does not compress.
-const LARGEST_FILE: u64 = (LARGEST_CHUNK + LARGEST_CHUNK / 8) as u64;
+pub(crate) const LARGEST_FILE: u64 = (LARGEST_CHUNK + LARGEST_CHUNK / 8) as u64;
 
 /// How exactly it is known when a chunk of a cache was used: finer would mean a change of its file on
 /// every use.

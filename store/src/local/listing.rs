@@ -13,7 +13,7 @@ use super::chunks::{LocalStore, TEMPORARY_PREFIX, is_absence};
 use crate::{Error, Facts, PruneStore, Result, Stored};
 
 impl PruneStore for LocalStore {
-    fn list(&self, each: &mut dyn FnMut(Stored) -> Result<()>) -> Result<()> {
+    fn list(&self, each: &mut dyn FnMut(Stored, Option<Facts>) -> Result<()>) -> Result<()> {
         for directory in entries(&self.root)? {
             let name = directory.file_name();
             if !is_prefix(&name) || directory.file_type().is_ok_and(|kind| kind.is_file()) {
@@ -22,7 +22,7 @@ impl PruneStore for LocalStore {
             // Names alone: what is asked about millions of chunks must cost no call for each.
             for entry in entries(&directory.path())? {
                 if let Some(found) = self.found(&name, &entry.file_name()) {
-                    each(found)?;
+                    each(found, None)?;
                 }
             }
         }
@@ -109,7 +109,7 @@ mod tests {
 
     fn listed(store: &LocalStore) -> Vec<Stored> {
         let mut found = Vec::new();
-        let mut note = |one| {
+        let mut note = |one, _| {
             found.push(one);
             Ok(())
         };

@@ -19,6 +19,7 @@ mod new_file;
 mod output;
 
 pub use chunks::{Durability, LocalOptions, LocalStore};
+pub(crate) use chunks::{LARGEST_FILE, TEMPORARY_PREFIX};
 pub use late::fails_late;
 pub use lru::LruStore;
 pub use new_file::{NewFile, leads_to_descriptor};

@@ -199,7 +199,7 @@ fn the_longest_chunk_fits(store: &dyn WriteStore) {
 fn listed(store: &dyn PruneStore) -> Vec<ChunkId> {
     let mut ids = Vec::new();
     store
-        .list(&mut |found| {
+        .list(&mut |found, _| {
             if let Stored::Chunk(id) = found {
                 ids.push(id);
             }

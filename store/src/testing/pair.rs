@@ -70,7 +70,7 @@ impl<R: Store, W: WriteStore> WriteStore for Pair<R, W> {
 }
 
 impl<R: Store, W: PruneStore> PruneStore for Pair<R, W> {
-    fn list(&self, each: &mut dyn FnMut(Stored) -> Result<()>) -> Result<()> {
+    fn list(&self, each: &mut dyn FnMut(Stored, Option<Facts>) -> Result<()>) -> Result<()> {
         self.writer.list(each)
     }
 

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::combine::Rate;
+
 /// How long a whole request may take unless the user says otherwise. desync's number.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -26,6 +28,41 @@ pub struct RemoteOptions {
     pub timeout: Option<Duration>,
     /// What is done after a failure that may pass.
     pub retry: Retry,
+    /// How fast bytes may move; all stores that were given the same share it.
+    pub rate: Option<Rate>,
+    /// Who we are where a store wants to know that otherwise than by HTTP's own means.
+    pub credentials: Option<Credentials>,
+}
+
+/// Who we are, for stores of objects and container registries, as the configuration says it. What
+/// the environment says is looked up by the backends.
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    /// A key of S3.
+    S3 {
+        /// The access key, not secret.
+        access_key: String,
+        /// The secret key.
+        secret_key: Secret,
+        /// The region, empty if not said.
+        region: String,
+    },
+    /// A profile in a file of AWS's tools.
+    AwsFile {
+        /// The file.
+        file: PathBuf,
+        /// The name of the profile, empty for that of the environment or else the usual.
+        profile: String,
+        /// The region, empty if not said.
+        region: String,
+    },
+    /// A user of a container registry.
+    Oci {
+        /// The user's name.
+        username: String,
+        /// The password or token.
+        secret: Secret,
+    },
 }
 
 impl Default for RemoteOptions {
@@ -39,6 +76,8 @@ impl Default for RemoteOptions {
             http_cookie: None,
             timeout: Some(TIMEOUT),
             retry: Retry::default(),
+            rate: None,
+            credentials: None,
         }
     }
 }

@@ -1,0 +1,15 @@
+//! Stores on web servers.
+//!
+//! ```text
+//! client     certificates, proxies, timeouts: how servers are talked to at all
+//! answer     what a server's answer, or its silence, means
+//! objects    chunks and indexes as files below a URL
+//! ```
+
+mod answer;
+mod client;
+mod objects;
+
+pub(crate) use answer::{body, failure, refusal};
+pub(crate) use client::client;
+pub(crate) use objects::HttpObjects;

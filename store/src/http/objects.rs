@@ -1,0 +1,118 @@
+//! Chunks and indexes as files below a URL.
+//!
+//! ```text
+//! https://host/path/?query  +  1234/1234….cacnk  ->  https://host/path/1234/1234….cacnk?query
+//! GET 200, 404 -> missing     HEAD 200, 404     PUT 200, 201, 204
+//! ```
+//! Any web server with the files of a store serves as one to read from; `cairn chunk-server` and
+//! `cairn index-server` can be written to. The query of the URL goes with every request, so that signed
+//! URLs work; what desync does with it is to drop it.
+
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue};
+use reqwest::{Body as RequestBody, Client, Method, Response, StatusCode, Url};
+
+use super::{body, client, failure, refusal};
+use crate::remote::objects::{Body, Objects, WriteObjects};
+use crate::{Error, RemoteOptions, Result, Secret};
+
+/// A place on a web server.
+pub(crate) struct HttpObjects {
+    client: Client,
+    base: Url,
+    /// The place without secrets, with a slash at its end.
+    shown: String,
+    headers: HeaderMap,
+}
+
+impl HttpObjects {
+    /// The place below a URL, which is shown in messages as `shown`.
+    pub(crate) fn new(url: &str, shown: &str, options: &RemoteOptions) -> Result<Self> {
+        let bad = |why: String| Error::Unsupported { place: shown.to_owned(), why };
+        let mut base: Url = url.parse().map_err(|e| bad(format!("not a proper URL: {e}")))?;
+        base.set_fragment(None);
+        let mut headers = HeaderMap::new();
+        let secrets = [(AUTHORIZATION, &options.http_auth), (COOKIE, &options.http_cookie)];
+        for (name, secret) in secrets {
+            if let Some(secret) = secret {
+                let why = || bad(format!("the configured {name} is not possible in a header"));
+                headers.insert(name.clone(), secret_header(secret).ok_or_else(why)?);
+            }
+        }
+        let shown = format!("{}/", shown.trim_end_matches('/'));
+        Ok(Self { client: client(options)?, base, shown, headers })
+    }
+
+    fn url(&self, name: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}/{name}", self.base.path().trim_end_matches('/')));
+        url
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        name: &str,
+        body: Option<RequestBody>,
+    ) -> Result<Response> {
+        let mut request = self.client.request(method, self.url(name)).headers(self.headers.clone());
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        request.send().await.map_err(|e| failure(&self.place(name), &e))
+    }
+}
+
+/// A header that is shown nowhere.
+fn secret_header(secret: &Secret) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(secret.reveal()).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+fn is_missing(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
+}
+
+impl Objects for HttpObjects {
+    async fn open(&self, name: &str) -> Result<Option<Body>> {
+        let response = self.send(Method::GET, name, None).await?;
+        match response.status() {
+            StatusCode::OK => Ok(Some(body(self.place(name), response))),
+            status if is_missing(status) => Ok(None),
+            _ => Err(refusal(&self.place(name), response).await),
+        }
+    }
+
+    async fn has(&self, name: &str) -> Result<bool> {
+        let response = self.send(Method::HEAD, name, None).await?;
+        match response.status() {
+            StatusCode::OK => Ok(true),
+            status if is_missing(status) => Ok(false),
+            _ => Err(refusal(&self.place(name), response).await),
+        }
+    }
+
+    fn place(&self, name: &str) -> String {
+        format!("{}{name}", self.shown)
+    }
+}
+
+impl WriteObjects for HttpObjects {
+    async fn put(&self, name: &str, bytes: Bytes) -> Result<()> {
+        let response = self.send(Method::PUT, name, Some(bytes.into())).await?;
+        match response.status() {
+            StatusCode::OK | StatusCode::CREATED | StatusCode::NO_CONTENT => Ok(()),
+            _ => Err(refusal(&self.place(name), response).await),
+        }
+    }
+
+    async fn put_parts(&self, name: &str, parts: Body) -> Result<()> {
+        let body = RequestBody::wrap_stream(parts);
+        let response = self.send(Method::PUT, name, Some(body)).await?;
+        match response.status() {
+            StatusCode::OK | StatusCode::CREATED | StatusCode::NO_CONTENT => Ok(()),
+            _ => Err(refusal(&self.place(name), response).await),
+        }
+    }
+}

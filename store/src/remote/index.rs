@@ -1,0 +1,113 @@
+//! A backend as a place of indexes.
+//!
+//! ```text
+//! read    body, part by part -> index      what is no index is noticed at its first bytes
+//! write   index -> parts -> object         never all of it at once in memory
+//! ```
+
+use std::io::{self, Read, Write};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use cairn_formats::Index;
+use futures_util::StreamExt;
+use tokio::sync::mpsc::{self, Sender};
+
+use super::objects::{Body, Objects, PART, WriteObjects, in_time};
+use super::runtime::wait;
+use crate::{Error, Result};
+
+/// Parts that wait to be sent.
+const QUEUE: usize = 1;
+
+/// Reads an index; `None` if it is not there.
+pub(crate) fn read(
+    objects: &impl Objects,
+    name: &str,
+    timeout: Option<Duration>,
+) -> Result<Option<Index>> {
+    let place = || objects.place(name);
+    let Some(body) = wait(in_time(timeout, place, objects.open(name)))? else { return Ok(None) };
+    let mut reader = Reader { body, rest: Bytes::new(), timeout, place: place(), failure: None };
+    let index = Index::read(&mut reader);
+    match (index, reader.failure) {
+        (_, Some(failure)) => Err(failure),
+        (Ok(index), None) => Ok(Some(index)),
+        (Err(e), None) => Err(Error::invalid(place())(e)),
+    }
+}
+
+/// Writes an index, which appears whole or not at all.
+pub(crate) fn write(objects: &impl WriteObjects, name: &str, index: &Index) -> Result<()> {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let parts = futures_util::stream::unfold(receiver, |mut receiver| async {
+        receiver.recv().await.map(|part| (part, receiver))
+    });
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut writer = Parts { sender, part: BytesMut::new() };
+            // If nobody takes the parts any more, the other side knows why.
+            let _ = index.write(&mut writer).and_then(|()| writer.flush());
+        });
+        wait(objects.put_parts(name, Box::pin(parts)))
+    })
+}
+
+/// A body as something to read from.
+struct Reader {
+    body: Body,
+    rest: Bytes,
+    timeout: Option<Duration>,
+    place: String,
+    /// What went wrong on the way.
+    failure: Option<Error>,
+}
+
+impl Read for Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.rest.is_empty() {
+            let Self { body, place, timeout, .. } = self;
+            let next = async { body.next().await.transpose() };
+            match wait(in_time(*timeout, || place.clone(), next)) {
+                Ok(Some(part)) => self.rest = part,
+                Ok(None) => return Ok(0),
+                Err(e) => {
+                    self.failure = Some(e);
+                    return Err(io::ErrorKind::Other.into());
+                }
+            }
+        }
+        let len = buffer.len().min(self.rest.len());
+        self.rest.copy_to_slice(&mut buffer[..len]);
+        Ok(len)
+    }
+}
+
+/// What is written, as parts.
+struct Parts {
+    sender: Sender<Result<Bytes>>,
+    part: BytesMut,
+}
+
+impl Parts {
+    fn send(&mut self) -> io::Result<()> {
+        let part = self.part.split().freeze();
+        self.sender.blocking_send(Ok(part)).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+impl Write for Parts {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let len = bytes.len().min(PART - self.part.len());
+        self.part.extend_from_slice(&bytes[..len]);
+        if self.part.len() == PART {
+            self.send()?;
+        }
+        Ok(len)
+    }
+
+    /// Sends what is left, even if it is no whole part: to be called once, at the end.
+    fn flush(&mut self) -> io::Result<()> {
+        if self.part.is_empty() { Ok(()) } else { self.send() }
+    }
+}

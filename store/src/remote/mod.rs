@@ -1,0 +1,24 @@
+//! Stores on other machines: what all of them share.
+//!
+//! ```text
+//! options    how they are reached: certificates, timeouts, retries, secrets
+//! objects    what a backend is: bytes by name, asynchronously
+//! store      a backend as a store: names and forms of chunks, many requests at once
+//! index      a backend as a place of indexes
+//! limit      how many requests at once: more where answers take long
+//! runtime    the threads that wait for the network
+//! ```
+//! A new backend implements [`objects`] and gets the rest from here; asynchronous code ends at
+//! [`store`].
+
+pub(crate) mod index;
+mod limit;
+pub(crate) mod objects;
+mod options;
+pub(crate) mod runtime;
+pub(crate) mod store;
+
+#[cfg(test)]
+mod memory;
+
+pub use options::{Credentials, RemoteOptions, Retry, Secret};
