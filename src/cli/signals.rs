@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use cairn_store::Stop;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
@@ -33,6 +34,11 @@ impl Signals {
             flag::register_usize(signal, Arc::clone(&self.caught), signal as usize)?;
         }
         Ok(())
+    }
+
+    /// For those who wait for a network.
+    pub(super) fn stop(&self) -> Stop {
+        Stop::when(self.caught.clone())
     }
 
     /// The number of the signal that was caught.

@@ -41,5 +41,5 @@ pub use location::Location;
 pub use memory::MemoryStore;
 pub use open::{Place, open, open_cached, open_local, open_prunable, open_writable};
 pub use options::{CacheOptions, FormOptions, StoreOptions};
-pub use remote::{Credentials, RemoteOptions, Retry, Secret};
+pub use remote::{Credentials, RemoteOptions, Retry, Secret, Stop};
 pub use store::{Facts, PruneStore, Store, Stored, WriteStore};

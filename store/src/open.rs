@@ -108,7 +108,7 @@ pub fn open_local(location: &Location, options: &StoreOptions) -> Result<LocalSt
 pub(crate) fn read_remote_index(location: &Location, remote: &RemoteOptions) -> Result<Index> {
     let (place, name) = index_place(location)?;
     with_backend!(&place, remote, objects => {
-        let found = remote.retry.run(|| index::read(&objects, &name, remote.timeout))?;
+        let found = remote.retry.run(&remote.stop, || index::read(&objects, &name, remote.timeout))?;
         found.ok_or_else(|| {
             let why = "there is no such index".to_owned();
             Error::Unreachable { place: location.without_secrets(), why, again: crate::Again::No }
@@ -124,7 +124,7 @@ pub(crate) fn write_remote_index(
 ) -> Result<()> {
     let (place, name) = index_place(location)?;
     with_backend!(&place, remote, objects => {
-        remote.retry.run(|| index::write(&objects, &name, index))
+        remote.retry.run(&remote.stop, || index::write(&objects, &name, index))
     })
 }
 
@@ -192,18 +192,18 @@ fn open_one_writable((location, options): &Place) -> Result<Box<dyn WriteStore>>
 
 /// A store far away, as it is used.
 fn far(store: impl Store + 'static, options: &StoreOptions) -> Box<dyn Store> {
-    let RemoteOptions { retry, rate, .. } = &options.remote;
-    match rate.clone() {
-        Some(rate) => Box::new(Retrying::new(RateLimited::new(store, rate), *retry)),
-        None => Box::new(Retrying::new(store, *retry)),
+    let RemoteOptions { retry, rate, stop, .. } = options.remote.clone();
+    match rate {
+        Some(rate) => Box::new(Retrying::new(RateLimited::new(store, rate), retry, stop)),
+        None => Box::new(Retrying::new(store, retry, stop)),
     }
 }
 
 fn far_writable(store: impl WriteStore + 'static, options: &StoreOptions) -> Box<dyn WriteStore> {
-    let RemoteOptions { retry, rate, .. } = &options.remote;
-    match rate.clone() {
-        Some(rate) => Box::new(Retrying::new(RateLimited::new(store, rate), *retry)),
-        None => Box::new(Retrying::new(store, *retry)),
+    let RemoteOptions { retry, rate, stop, .. } = options.remote.clone();
+    match rate {
+        Some(rate) => Box::new(Retrying::new(RateLimited::new(store, rate), retry, stop)),
+        None => Box::new(Retrying::new(store, retry, stop)),
     }
 }
 

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use cairn_formats::Form;
-use cairn_store::{Durability, FormOptions, Location, RemoteOptions, Retry, Secret, StoreOptions};
+use cairn_store::{
+    Durability, FormOptions, Location, RemoteOptions, Retry, Secret, Stop, StoreOptions,
+};
 
 use super::super::options::form;
 use super::file::Entry;
@@ -141,6 +143,7 @@ impl Settings {
                 nanoseconds => u64::try_from(nanoseconds).ok().map(Duration::from_nanos),
             },
             rate: None,
+            stop: Stop::default(),
             credentials: None,
             retry: Retry {
                 times: self.number(Key::ErrorRetry).clamp(0, u32::MAX.into()) as u32,

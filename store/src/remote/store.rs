@@ -17,6 +17,7 @@ use futures_util::stream::FuturesUnordered;
 use super::limit::Limit;
 use super::objects::{ListObjects, Objects, WriteObjects, collect, in_time};
 use super::runtime::wait;
+use super::stop::Stop;
 use crate::local::{LARGEST_FILE, TEMPORARY_PREFIX};
 use crate::{Error, Facts, PruneStore, Result, Store, StoreOptions, Stored, WriteStore};
 
@@ -28,6 +29,7 @@ pub(crate) struct RemoteStore<O> {
     form: Form,
     skip_verify: bool,
     timeout: Option<Duration>,
+    stop: Stop,
     limit: Limit,
 }
 
@@ -40,16 +42,20 @@ impl<O: Objects> RemoteStore<O> {
             form: options.form.clone(),
             skip_verify: options.skip_verify,
             timeout: options.remote.timeout,
+            stop: options.remote.stop.clone(),
             limit: Limit::new(options.remote.connections),
         }
     }
 
     /// Waits for its turn, then makes a request.
     async fn request<T>(&self, name: &str, request: impl Future<Output = Result<T>>) -> Result<T> {
-        let turn = self.limit.turn().await;
-        let outcome = in_time(self.timeout, || self.objects.place(name), request).await;
-        turn.end(&outcome);
-        outcome
+        let answered = async {
+            let turn = self.limit.turn().await;
+            let outcome = in_time(self.timeout, || self.objects.place(name), request).await;
+            turn.end(&outcome);
+            outcome
+        };
+        self.stop.or(answered).await
     }
 
     async fn get_one(&self, id: &ChunkId) -> Result<Option<CodedChunk>> {
