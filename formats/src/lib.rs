@@ -11,10 +11,12 @@
 //! coding    plain bytes <-> bytes in a store (zstd, xz, gzip, plain)
 //! seal      bytes in a store <-> bytes only who has the key can read
 //! form      how a store keeps its chunks: which coding, which key, and so which names
+//! batch     many chunks in one answer of a server
 //! index     the list of ids that makes up a blob, `.caibx` and `.caidx`
 //! flags     the feature word of indexes and archives
 //! ```
 
+pub mod batch;
 pub mod chunk;
 pub mod chunker;
 pub mod coding;
