@@ -9,8 +9,8 @@
 
 use cairn_formats::Index;
 use cairn_store::{
-    Durability, LocalStore, Location, PruneStore, Store, StoreOptions, WriteStore, open,
-    open_cached, open_local, open_prunable, open_writable, read_index,
+    CacheOptions, Durability, LocalStore, Location, PruneStore, Store, StoreOptions, WriteStore,
+    open, open_cached, open_local, open_prunable, open_writable, read_index,
 };
 
 use super::Context;
@@ -80,10 +80,19 @@ impl<'a> Access<'a> {
     ) -> anyhow::Result<Box<dyn Store>> {
         let source = self.stores(stores)?;
         let Some(location) = cache.location() else { return Ok(source) };
+        self.in_cache(source, location, &cache.options(stores, repair)?)
+    }
+
+    /// Puts a cache in front of a store.
+    pub(super) fn in_cache(
+        &self,
+        source: Box<dyn Store>,
+        location: &Location,
+        cached: &CacheOptions,
+    ) -> anyhow::Result<Box<dyn Store>> {
         let settings = self.context.config.store(location, &self.flags)?;
         let options = settings.store_options(Durability::None)?;
-        let cached = cache.options(stores, repair)?;
-        Ok(open_cached(source, location, &options, &cached)?)
+        Ok(open_cached(source, location, &options, cached)?)
     }
 
     /// Opens a store for writing.
@@ -97,6 +106,14 @@ impl<'a> Access<'a> {
         flags.extend(options.given());
         let settings = self.context.config.store(location, &flags)?;
         Ok(open_writable(location, &settings.store_options(options.durability())?)?)
+    }
+
+    /// Opens a store for writing in the form that is configured for it.
+    pub(super) fn writable_as_configured(
+        &self,
+        location: &Location,
+    ) -> anyhow::Result<Box<dyn WriteStore>> {
+        Ok(open_writable(location, &self.options(location)?)?)
     }
 
     /// Opens a store to remove chunks from it.
