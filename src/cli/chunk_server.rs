@@ -96,8 +96,12 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     };
     let service = Arc::new(ChunkService::new(reader, opening.backend(stores)?, wire));
     let server = Server::of_chunks(options, service.clone())?;
-    args.server.announce(&server, context.program);
     let stopper = server.stopper();
+    let run = || {
+        // Not before signals are heeded: whoever waits for this line may send one.
+        args.server.announce(&server, context.program);
+        server.run()
+    };
     let reload = || {
         if args.store_file.is_some() {
             match opening.backend(Vec::new()) {
@@ -106,7 +110,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
             }
         }
     };
-    Signals::while_running(move || stopper.stop(), reload, || server.run())??;
+    Signals::while_running(move || stopper.stop(), reload, run)??;
     Ok(())
 }
 

@@ -40,8 +40,12 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         digest: context.digest,
     })?;
     let server = Server::of_indexes(options, Arc::new(service))?;
-    args.server.announce(&server, context.program);
     let stopper = server.stopper();
-    Signals::while_running(move || stopper.stop(), || {}, || server.run())??;
+    let run = || {
+        // Not before signals are heeded: whoever waits for this line may send one.
+        args.server.announce(&server, context.program);
+        server.run()
+    };
+    Signals::while_running(move || stopper.stop(), || {}, run)??;
     Ok(())
 }

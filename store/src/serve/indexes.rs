@@ -136,7 +136,7 @@ impl IndexService {
             Err(e) if is_absence(&e) => reply::error(StatusCode::NOT_FOUND, "index not found"),
             Err(e) => {
                 let name = place.without_secrets();
-                peer.report(&format!("failed to retrieve index {name}"), &e);
+                peer.failed(&format!("failed to retrieve index {name}"), &e);
                 reply::error(StatusCode::BAD_REQUEST, "failed to retrieve index")
             }
         }

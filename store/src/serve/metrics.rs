@@ -36,6 +36,7 @@ pub(super) struct Counters {
     opened: AtomicU64,
     closed: AtomicU64,
     cut: AtomicU64,
+    store_failures: AtomicU64,
 }
 
 impl Counters {
@@ -78,6 +79,11 @@ impl Counters {
     pub(super) fn cut(&self) {
         add(&self.cut, 1);
     }
+
+    /// A store failed, so a request could not be answered.
+    pub(super) fn failed(&self) {
+        add(&self.store_failures, 1);
+    }
 }
 
 fn add(counter: &AtomicU64, number: u64) {
@@ -95,8 +101,6 @@ pub struct StoreCounters {
     pub(super) lookups: AtomicU64,
     /// Asked for chunks, of the stores behind the cache.
     pub(super) fetches: AtomicU64,
-    /// How often a store failed.
-    pub(super) failures: AtomicU64,
 }
 
 /// All numbers, added up.
@@ -142,11 +146,11 @@ impl Totals {
             all.opened += opened;
             all.open += opened.saturating_sub(closed);
             all.cut += get(&worker.cut);
+            all.store_failures += get(&worker.store_failures);
         }
         // In this order: a fetch is counted behind its lookup.
         all.cache_misses = get(&stores.fetches);
         all.cache_hits = get(&stores.lookups).saturating_sub(all.cache_misses);
-        all.store_failures = get(&stores.failures);
         all
     }
 

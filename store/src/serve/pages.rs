@@ -6,7 +6,7 @@
 //! /metrics   all numbers, in the OpenMetrics format
 //! /healthz   200 while the stores answer; the only one that needs no authorization
 //! ```
-//! No chunk has such a path. What is said of stores holds no secrets.
+//! No chunk has such a path, and no index can be written there. What is said of stores holds no secrets.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -84,7 +84,7 @@ impl Pages {
     }
 
     /// The page at a path.
-    pub(super) fn find(&self, path: &str) -> Option<Page> {
+    pub(super) fn find(path: &str) -> Option<Page> {
         match path {
             "/" => Some(Page::Status),
             "/events" => Some(Page::Events),

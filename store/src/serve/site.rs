@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, WWW_AUTHENTICATE};
-use hyper::{Method, Request, StatusCode};
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, LOCATION, WWW_AUTHENTICATE};
+use hyper::{Method, Request, StatusCode, Version};
 use tokio::sync::watch;
 
 use super::access_log::{AccessLog, Entry};
@@ -84,6 +84,7 @@ impl Peer {
 
     /// A store failed: the client is told that, and whoever runs the server is told why.
     pub(super) fn failed(&self, what: &str, error: &Error) -> Reply {
+        self.counters().failed();
         self.report(what, error);
         reply::internal_error()
     }
@@ -128,12 +129,15 @@ impl Peer {
             let is_ping = request.method == Method::OPTIONS;
             return reply::empty(if is_ping { StatusCode::OK } else { StatusCode::BAD_REQUEST });
         }
+        if request.version == Version::HTTP_11 && !request.headers.contains_key(HOST) {
+            return reply::error(StatusCode::BAD_REQUEST, "missing required Host header");
+        }
         if let Some(clean) = cleaned(&request.uri) {
             return redirect(&clean);
         }
         let page = site.pages.as_ref().and_then(|pages| {
-            let path = path.strip_prefix(&site.prefix[..])?;
-            Some((pages, pages.find(path)?))
+            let page = Pages::find(path.strip_prefix(&site.prefix[..])?)?;
+            Some((pages, page))
         });
         let is_open = page.as_ref().is_some_and(|(_, page)| page.is_open());
         if !is_open && !site.lets_in(&request.headers) {
