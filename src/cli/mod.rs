@@ -5,7 +5,7 @@
 //! ```text
 //! program        the name we were called by      command_line   words -> flags and arguments
 //! config         the configuration file          access         locations -> opened stores
-//! options, store_flags, read_cache, seeds ...    groups of flags
+//! options, store_flags, server_flags, seeds ...  groups of flags
 //! duration, age                                  times as typed
 //! progress       bars and desync's lines         log            what happens, for who wants it
 //! signals        an orderly end                  failure        an error -> a line and an exit code
@@ -18,12 +18,14 @@ mod cache;
 mod cat;
 mod chop;
 mod chunk;
+mod chunk_server;
 mod command_line;
 mod completion;
 mod config;
 mod duration;
 mod extract;
 mod failure;
+mod index_server;
 mod info;
 mod inspect_chunks;
 mod json;
@@ -38,7 +40,9 @@ mod progress;
 mod prune;
 mod read_cache;
 mod seeds;
+mod server_flags;
 mod signals;
+mod store_file;
 mod store_flags;
 mod verify;
 mod verify_index;
@@ -105,6 +109,8 @@ enum Command {
     Cache(cache::Args),
     Verify(verify::Args),
     Prune(prune::Args),
+    ChunkServer(chunk_server::Args),
+    IndexServer(index_server::Args),
     Config(config::Args),
     Manpage(manpage::Args),
     Completion(completion::Args),
@@ -114,6 +120,7 @@ enum Command {
 
 /// What every command is run with.
 struct Context {
+    program: Program,
     global: Given<Global>,
     digest: Digest,
     config: Config,
@@ -152,6 +159,8 @@ fn run(cli: Cli, program: Program, signals: Signals) -> anyhow::Result<()> {
         Some(Command::Cache(args)) => cache::run(&args, &context()?),
         Some(Command::Verify(args)) => verify::run(&args, &context()?),
         Some(Command::Prune(args)) => prune::run(&args, &context()?),
+        Some(Command::ChunkServer(args)) => chunk_server::run(&args, &context()?),
+        Some(Command::IndexServer(args)) => index_server::run(&args, &context()?),
         Some(Command::Config(args)) => config::run(&args, &context()?),
         // What these say is of the program itself: no configuration is read, so none can be wrong.
         Some(Command::Manpage(args)) => manpage::run(&args, program),
@@ -166,6 +175,7 @@ impl Context {
     fn new(global: Given<Global>, program: Program, signals: Signals) -> anyhow::Result<Self> {
         let is_logging = log::start(global.verbose, global.log_format);
         Ok(Self {
+            program,
             digest: global.digest,
             config: Config::load(program, global.config.as_deref())?,
             progress: Progress::from_environment(signals.clone(), is_logging),

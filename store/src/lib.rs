@@ -11,6 +11,7 @@
 //! memory     a store in memory
 //! local      a directory of chunk files
 //! combine    stores made of stores
+//! serve      chunks and indexes over HTTP (feature `serve`)
 //! testing    conformance suite, call recorder, fault injector (feature `testing`)
 //! ```
 //! Everything above this crate speaks to [`Store`]; everything that caches, routes or retries *is*
@@ -29,6 +30,8 @@ pub mod memory;
 mod open;
 mod options;
 mod remote;
+#[cfg(feature = "serve")]
+pub mod serve;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -110,8 +110,7 @@ pub(crate) fn read_remote_index(location: &Location, remote: &RemoteOptions) -> 
     with_backend!(&place, remote, objects => {
         let found = remote.retry.run(&remote.stop, || index::read(&objects, &name, remote.timeout))?;
         found.ok_or_else(|| {
-            let why = "there is no such index".to_owned();
-            Error::Unreachable { place: location.without_secrets(), why, again: crate::Again::No }
+            Error::io("read index", location.without_secrets())(std::io::ErrorKind::NotFound.into())
         })
     })
 }
