@@ -13,6 +13,7 @@
 //! form      how a store keeps its chunks: which coding, which key, and so which names
 //! index     the list of ids that makes up a blob, `.caibx` and `.caidx`
 //! flags     the feature word of indexes and archives
+//! protocol  what casync and its kin say to one another over a pipe
 //! ```
 
 pub mod chunk;
@@ -24,6 +25,7 @@ pub mod flags;
 pub mod form;
 mod id;
 pub mod index;
+pub mod protocol;
 pub mod seal;
 pub mod simd;
 mod wire;
