@@ -12,6 +12,7 @@
 //! seal      bytes in a store <-> bytes only who has the key can read
 //! form      how a store keeps its chunks: which coding, which key, and so which names
 //! index     the list of ids that makes up a blob, `.caibx` and `.caidx`
+//! index_stream  the ids in an index of which more is still to come
 //! flags     the feature word of indexes and archives
 //! protocol  what casync and its kin say to one another over a pipe
 //! ```
@@ -25,6 +26,7 @@ pub mod flags;
 pub mod form;
 mod id;
 pub mod index;
+mod index_stream;
 pub mod protocol;
 pub mod seal;
 pub mod simd;
@@ -39,4 +41,5 @@ pub use error::{Error, Result};
 pub use form::Form;
 pub use id::ChunkId;
 pub use index::{Index, IndexChunk};
+pub use index_stream::IndexStream;
 pub use zeros::is_zero;

@@ -10,6 +10,7 @@
 //! index      an address <-> an index
 //! memory     a store in memory
 //! local      a directory of chunk files
+//! ssh        stores behind ssh, and the other side of them
 //! combine    stores made of stores
 //! testing    conformance suite, call recorder, fault injector (feature `testing`)
 //! ```
@@ -27,6 +28,7 @@ pub mod memory;
 mod open;
 mod options;
 mod remote;
+pub mod ssh;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;

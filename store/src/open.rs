@@ -1,7 +1,8 @@
 //! From an address to a store.
 
-use crate::combine::{Cache, Router};
+use crate::combine::{Cache, Retrying, Router};
 use crate::local::{LocalOptions, LocalStore, LruStore};
+use crate::ssh::SshStore;
 use crate::{CacheOptions, Error, Location, PruneStore, Result, Store, StoreOptions, WriteStore};
 
 /// Opens one or more stores for reading, each with its options. Several are asked in their order.
@@ -20,6 +21,10 @@ pub fn open(stores: &[(Location, StoreOptions)]) -> Result<Box<dyn Store>> {
 pub fn open_writable(location: &Location, options: &StoreOptions) -> Result<Box<dyn WriteStore>> {
     let store: Box<dyn WriteStore> = match location {
         Location::Local(path) => Box::new(LocalStore::create(path, local(options))?),
+        Location::Remote { scheme, .. } if scheme == "ssh" => Box::new(Retrying::new(
+            SshStore::open_writable(location, options)?,
+            options.remote.retry,
+        )),
         Location::Remote { .. } | Location::Stdio => return Err(no_store(location)),
     };
     log_opened(location, options, "for writing");
@@ -77,6 +82,9 @@ pub fn open_local(location: &Location, options: &StoreOptions) -> Result<LocalSt
 fn open_one(location: &Location, options: &StoreOptions) -> Result<Box<dyn Store>> {
     let store: Box<dyn Store> = match location {
         Location::Local(path) => Box::new(LocalStore::open(path, local(options))?),
+        Location::Remote { scheme, .. } if scheme == "ssh" => {
+            Box::new(Retrying::new(SshStore::open(location, options)?, options.remote.retry))
+        }
         Location::Remote { .. } | Location::Stdio => return Err(no_store(location)),
     };
     log_opened(location, options, "for reading");
