@@ -9,6 +9,7 @@
 #![allow(dead_code, reason = "each test crate uses a part of this")]
 
 pub mod halted;
+pub mod sshd;
 pub mod system;
 
 use std::collections::BTreeMap;

@@ -60,8 +60,10 @@ pub fn check(flags: u64) -> Result<()> {
     if flags == 0 || flags & !ALL != 0 {
         return bad(format!("a HELLO with the flags {flags:#x}, which are unknown"));
     }
-    if EITHER.iter().any(|&both| flags & both == both) {
-        return bad(format!("a HELLO with the flags {flags:#x}, which contradict one another"));
+    for both in EITHER {
+        if flags & both == both {
+            return bad(format!("a HELLO with the flags {flags:#x}, which contradict one another"));
+        }
     }
     let pushed = PUSHES_CHUNKS | PUSHES_INDEX;
     if flags & PUSHES_INDEX_CHUNKS != 0 && flags & pushed != pushed {
