@@ -3,9 +3,9 @@
 use std::io::BufReader;
 use std::path::PathBuf;
 
-use cairn_store::Location;
 use cairn_store::ssh::Patient;
-use cairn_store::ssh::server::{Pull, Throttle, serve_pull};
+use cairn_store::ssh::server::{Pull, Throttle, refuse, serve_pull};
+use cairn_store::{Location, Store};
 use clap::Parser;
 
 use super::access::Access;
@@ -37,13 +37,19 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
-    let stores: Vec<Location> = args.store.iter().flat_map(|store| store.0.clone()).collect();
-    let index = args.index.0.as_deref();
-    anyhow::ensure!(index.is_some() || !stores.is_empty(), "neither store nor index to serve");
-    let access = Access::without_flags(context);
-    let store = if stores.is_empty() { None } else { Some(access.stores(&stores)?) };
-    let pull = Pull { store: store.as_deref(), index, digest: context.digest, warn: &warn };
     let (input, output) = pipes::standard()?;
-    let output = Throttle::new(Patient::new(output), context.global.rate_limit_bps);
+    let mut output = Throttle::new(Patient::new(output), context.global.rate_limit_bps);
+    let store = open(args, context).inspect_err(|e| refuse(&mut output, &format!("{e:#}")))?;
+    let index = args.index.0.as_deref();
+    let pull = Pull { store: store.as_deref(), index, digest: context.digest, warn: &warn };
     Ok(serve_pull(BufReader::new(Patient::new(input)), output, &pull)?)
+}
+
+fn open(args: &Args, context: &Context) -> anyhow::Result<Option<Box<dyn Store>>> {
+    let stores: Vec<Location> = args.store.iter().flat_map(|store| store.0.clone()).collect();
+    if stores.is_empty() {
+        anyhow::ensure!(args.index.0.is_some(), "neither store nor index to serve");
+        return Ok(None);
+    }
+    Access::without_flags(context).stores(&stores).map(Some)
 }

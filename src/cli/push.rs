@@ -3,9 +3,9 @@
 use std::io::BufReader;
 use std::path::PathBuf;
 
-use cairn_store::Location;
 use cairn_store::ssh::Patient;
-use cairn_store::ssh::server::{Push, Throttle, serve_push};
+use cairn_store::ssh::server::{Push, Throttle, refuse, serve_push};
+use cairn_store::{Location, Store, WriteStore};
 use clap::Parser;
 
 use super::access::Access;
@@ -44,19 +44,24 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
+    let (input, output) = pipes::standard()?;
+    let mut output = Throttle::new(Patient::new(output), context.global.rate_limit_bps);
+    let opened = open(args, context).inspect_err(|e| refuse(&mut output, &format!("{e:#}")));
+    let (store, others) = opened?;
+    let (index, flush) = (args.index.0.as_deref(), args.write.flush());
+    let push = Push { store: store.as_deref(), others: &others, index, flush };
+    Ok(serve_push(BufReader::new(Patient::new(input)), output, &push)?)
+}
+
+/// The store to write to, if any, and those to look into.
+type Opened = (Option<Box<dyn WriteStore>>, Vec<Box<dyn Store>>);
+
+fn open(args: &Args, context: &Context) -> anyhow::Result<Opened> {
     let access = Access::without_flags(context);
     let store =
         args.store.0.as_ref().map(|store| access.writable(store, &args.write)).transpose()?;
+    anyhow::ensure!(store.is_some() || args.index.0.is_some(), "neither store nor index to write");
     let others = args.others.iter().flat_map(|store| store.0.clone());
-    let others: Vec<_> =
-        others.map(|store| access.stores(&[store])).collect::<anyhow::Result<_>>()?;
-    let (index, flush) = (args.index.0.as_deref(), args.write.flush());
-    let push = Push { store: store.as_deref(), others: &others, index, flush };
-    anyhow::ensure!(
-        push.store.is_some() || push.index.is_some(),
-        "neither store nor index to write"
-    );
-    let (input, output) = pipes::standard()?;
-    let output = Throttle::new(Patient::new(output), context.global.rate_limit_bps);
-    Ok(serve_push(BufReader::new(Patient::new(input)), output, &push)?)
+    let others = others.map(|store| access.stores(&[store])).collect::<anyhow::Result<_>>()?;
+    Ok((store, others))
 }

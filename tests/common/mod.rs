@@ -10,6 +10,7 @@
 
 pub mod halted;
 pub mod sshd;
+pub mod stand_in;
 pub mod system;
 
 use std::collections::BTreeMap;

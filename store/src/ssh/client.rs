@@ -29,6 +29,8 @@ pub struct SshStore {
     pushes: Option<Pool<PushSession>>,
     /// With what the ids of the chunks put here are made, once there was one.
     digest: OnceLock<Digest>,
+    /// Whether somebody has been asked to put something there.
+    is_there: OnceLock<()>,
 }
 
 impl SshStore {
@@ -49,6 +51,7 @@ impl SshStore {
             pulls: Pool::new(options.remote.connections),
             pushes: None,
             digest: OnceLock::new(),
+            is_there: OnceLock::new(),
             address,
         })
     }
@@ -69,6 +72,17 @@ impl SshStore {
         Self { programs, ..self }
     }
 
+    /// Sees to it that a store that may be written to is there before it is read: whoever keeps it makes
+    /// it when something is to be put there.
+    fn make_sure_of_it(&self) -> Result<()> {
+        if let Some(pool) = &self.pushes
+            && self.is_there.get().is_none()
+        {
+            self.push(pool, |session| session.has_many(&[]).map(drop))?;
+        }
+        Ok(())
+    }
+
     /// Fetches distinct chunks in one session. Calls `each` once for every id.
     fn pull(&self, ids: &[ChunkId], mut each: impl FnMut(ChunkId, Result<Option<CodedChunk>>)) {
         let start = || {
@@ -76,7 +90,10 @@ impl SshStore {
             PullSession::start(command, &self.address.place, self.silence)
         };
         let mut rest: Vec<ChunkId> = Vec::new();
-        let failure = match self.pulls.take(|session| session.fits(ids), start) {
+        let session = self
+            .make_sure_of_it()
+            .and_then(|()| self.pulls.take(|session| session.fits(ids), start));
+        let failure = match session {
             Err(e) => {
                 rest.extend(ids);
                 Some(e)
@@ -131,6 +148,7 @@ impl SshStore {
             },
         )?;
         let done = work(&mut session)?;
+        self.is_there.get_or_init(|| ());
         session.done();
         Ok(done)
     }

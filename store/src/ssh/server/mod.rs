@@ -34,6 +34,13 @@ const LONGEST_REASON: usize = 1000;
 const EIO: u32 = 5;
 const EBADMSG: u32 = 74;
 
+/// Tells a client that comes in vain why.
+pub fn refuse(mut output: impl Write, reason: &str) {
+    let frame = Frame::Abort { errno: EIO, reason: shortened(reason).into() };
+    // A client that is gone needs no words.
+    let _ = frame.write(&mut output).and_then(|()| output.flush());
+}
+
 /// Exchanges greetings, and returns what the client said.
 fn greet(input: &mut impl Read, output: &mut impl Write, ours: u64) -> Result<u64> {
     Frame::Hello(ours).write(output).and_then(|()| output.flush()).map_err(lost)?;
@@ -56,14 +63,14 @@ fn with_abort<T>(output: &mut impl Write, outcome: Result<T>) -> Result<T> {
             }
             _ => EIO,
         };
-        let mut reason = error.to_string();
-        while reason.len() > LONGEST_REASON {
-            reason.pop();
-        }
-        // A client that is gone needs no words.
-        let frame = Frame::Abort { errno, reason: reason.into() };
+        let reason = error.to_string();
+        let frame = Frame::Abort { errno, reason: shortened(&reason).into() };
         let _ = frame.write(output).and_then(|()| output.flush());
     })
+}
+
+fn shortened(reason: &str) -> &str {
+    &reason[..reason.floor_char_boundary(LONGEST_REASON)]
 }
 
 fn client(why: impl Into<String>) -> Error {
