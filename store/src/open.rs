@@ -35,6 +35,10 @@ pub fn open_writable(location: &Location, options: &StoreOptions) -> Result<Box<
 pub fn open_prunable(location: &Location, options: &StoreOptions) -> Result<Box<dyn PruneStore>> {
     let store: Box<dyn PruneStore> = match location {
         Location::Local(path) => Box::new(LocalStore::alone(path, local(options))?),
+        Location::Remote { scheme, .. } if scheme == "ssh" => {
+            let why = "the store does not support pruning".to_owned();
+            return Err(Error::Unsupported { place: location.without_secrets(), why });
+        }
         Location::Remote { .. } | Location::Stdio => return Err(no_store(location)),
     };
     log_opened(location, options, "for pruning");
