@@ -10,6 +10,7 @@
 //! index      an address <-> an index
 //! memory     a store in memory
 //! local      a directory of chunk files
+//! ssh        stores behind ssh, and the other side of them
 //! combine    stores made of stores
 //! serve      chunks and indexes over HTTP (feature `serve`)
 //! testing    conformance suite, call recorder, fault injector (feature `testing`)
@@ -32,6 +33,7 @@ mod options;
 mod remote;
 #[cfg(feature = "serve")]
 pub mod serve;
+pub mod ssh;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;

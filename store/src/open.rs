@@ -14,6 +14,7 @@ use crate::http::HttpObjects;
 use crate::local::{LocalOptions, LocalStore, LruStore};
 use crate::remote::store::RemoteStore;
 use crate::remote::{RemoteOptions, index};
+use crate::ssh::SshStore;
 use crate::{CacheOptions, Error, Location, PruneStore, Result, Store, StoreOptions, WriteStore};
 
 /// A store and how it is to be used.
@@ -169,6 +170,9 @@ fn several<T, S>(
 fn open_one((location, options): &Place) -> Result<Box<dyn Store>> {
     let store: Box<dyn Store> = match location {
         Location::Local(path) => Box::new(LocalStore::open(path, local(options))?),
+        Location::Remote { scheme, .. } if scheme == "ssh" => {
+            far(SshStore::open(location, options)?, options)
+        }
         _ => with_backend!(location, &options.remote, objects => {
             Ok(far(RemoteStore::new(objects, location.without_secrets(), options), options))
         })?,
@@ -180,6 +184,9 @@ fn open_one((location, options): &Place) -> Result<Box<dyn Store>> {
 fn open_one_writable((location, options): &Place) -> Result<Box<dyn WriteStore>> {
     let store: Box<dyn WriteStore> = match location {
         Location::Local(path) => Box::new(LocalStore::create(path, local(options))?),
+        Location::Remote { scheme, .. } if scheme == "ssh" => {
+            far_writable(SshStore::open_writable(location, options)?, options)
+        }
         _ => with_backend!(location, &options.remote, objects => {
             let store = RemoteStore::new(objects, location.without_secrets(), options);
             Ok(far_writable(store, options))

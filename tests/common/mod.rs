@@ -10,6 +10,8 @@
 
 pub mod halted;
 pub mod server;
+pub mod sshd;
+pub mod stand_in;
 pub mod system;
 
 use std::collections::BTreeMap;
