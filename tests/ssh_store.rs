@@ -257,5 +257,7 @@ fn what_the_protocol_cannot_do_is_refused_at_once() {
     }
     assert!(refused(open_writable(&[(there, durable)]).map(drop)).contains("durability"));
     let dash: Location = "ssh://-oProxyCommand=x/s".parse().unwrap();
-    assert!(refused(open(&[vec![(dash, options(1))]]).map(drop)).contains("must not begin with '-'"));
+    assert!(
+        refused(open(&[vec![(dash, options(1))]]).map(drop)).contains("must not begin with '-'")
+    );
 }
