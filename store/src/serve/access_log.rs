@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn lines_are_as_promised() {
-        let uri: Uri = "/ab?x=\"".parse().unwrap();
+        let uri: Uri = "/a\"b?x=".parse().unwrap();
         let entry = Entry {
             client: "127.0.0.1:50000".parse().unwrap(),
             method: &Method::GET,
@@ -165,11 +165,11 @@ mod tests {
         for (style, expected) in [
             (
                 LogStyle::Common,
-                "127.0.0.1 - - [21/Nov/2026:12:00:00 +0000] \"GET /ab?x=%22 HTTP/1.1\" 404 12\n",
+                "127.0.0.1 - - [21/Nov/2026:12:00:00 +0000] \"GET /a%22b?x= HTTP/1.1\" 404 12\n",
             ),
             (
                 LogStyle::Desync,
-                "2026/11/21 12:00:00 Client: 127.0.0.1:50000, Request: GET /ab?x=\", Response: 404\n",
+                "2026/11/21 12:00:00 Client: 127.0.0.1:50000, Request: GET /a\"b?x=, Response: 404\n",
             ),
         ] {
             assert_eq!(line(style, &entry, since), expected);
@@ -177,7 +177,7 @@ mod tests {
         let json: serde_json::Value =
             serde_json::from_str(&line(LogStyle::Json, &entry, since)).unwrap();
         assert_eq!(json["time"], "2026-11-21T12:00:00.123Z");
-        assert_eq!((&json["uri"], &json["status"]), (&"/ab?x=\"".into(), &404.into()));
+        assert_eq!((&json["uri"], &json["status"]), (&"/a\"b?x=".into(), &404.into()));
     }
 
     #[test]

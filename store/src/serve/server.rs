@@ -142,7 +142,7 @@ impl Server {
         let listeners = listeners.collect::<Result<_>>()?;
         let workers = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let site = Site {
-            pages: pages.then(|| Pages::new()),
+            pages: pages.then(Pages::new),
             service,
             authorization: authorization.filter(|value| !value.reveal().is_empty()),
             prefix: prefix.trim_end_matches('/').to_owned(),

@@ -205,8 +205,6 @@ fn is_same(given: &[u8], expected: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn only_equal_secrets_are_equal() {
         for (given, expected, is_same) in [

@@ -252,7 +252,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn watch(now: Instant) -> (Arc<Progress>, Watch) {
+    fn watched(now: Instant) -> (Arc<Progress>, Watch) {
         let progress = Arc::new(Progress::default());
         let limits = Limits {
             header: 3 * SECOND,
@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn a_header_that_trickles_is_cut_off() {
         let start = Instant::now();
-        let (progress, mut watch) = watch(start);
+        let (progress, mut watch) = watched(start);
         let trickle = || {
             progress.read.fetch_add(1, Ordering::Relaxed);
         };
@@ -284,11 +284,11 @@ mod tests {
     #[test]
     fn an_idle_connection_lasts_longer_than_a_header() {
         let start = Instant::now();
-        let (progress, mut watch) = watch(start);
+        let (progress, mut watch) = watched(start);
         progress.read.fetch_add(100, Ordering::Relaxed);
         drop(progress.working());
         assert_eq!(cut(&mut watch, start, || {}), Some(11));
-        let (progress, mut watch) = self::watch(start);
+        let (progress, mut watch) = watched(start);
         drop(progress.working());
         assert!(watch.look(start).is_none());
         progress.read.fetch_add(1, Ordering::Relaxed);
@@ -298,7 +298,7 @@ mod tests {
     #[test]
     fn work_takes_as_long_as_it_takes() {
         let start = Instant::now();
-        let (progress, mut watch) = watch(start);
+        let (progress, mut watch) = watched(start);
         let _working = progress.working();
         assert_eq!(cut(&mut watch, start, || {}), None);
     }
@@ -307,14 +307,14 @@ mod tests {
     fn bodies_must_keep_moving() {
         let start = Instant::now();
         for (rate, end) in [(0, Some(3)), (100, Some(3)), (5000, None)] {
-            let (progress, mut watch) = self::watch(start);
+            let (progress, mut watch) = watched(start);
             let _working = progress.working();
             let _receiving = progress.receiving();
             let trickle = || {
                 progress.read.fetch_add(rate, Ordering::Relaxed);
             };
             assert_eq!(cut(&mut watch, start, trickle), end, "receiving {rate}");
-            let (progress, mut watch) = self::watch(start);
+            let (progress, mut watch) = watched(start);
             drop(progress.working());
             progress.is_blocked.store(true, Ordering::Relaxed);
             let trickle = || {
