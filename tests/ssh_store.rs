@@ -129,7 +129,7 @@ fn each_chunk_is_asked_for_once_and_the_end_is_said() {
 
 #[test]
 fn what_nobody_asked_for_ends_the_session() {
-    let [one, two] = ["one", "two"].map(|text| chunk(text));
+    let [one, two] = ["one", "two"].map(chunk);
     for wrong in [
         vec![SERVES, as_frame(&two)],
         vec![SERVES, as_frame(&one), as_frame(&one)],
@@ -158,7 +158,7 @@ fn nothing_is_started_before_it_is_needed_and_nothing_stays() {
     let script = format!("echo $$ >>\"$sandbox/started\"\n{CANNED}");
     let store = canned(&sandbox, &script, &[SERVES, as_frame(&one)]);
     assert!(!sandbox.path("started").exists());
-    assert_eq!(store.get(&one.id()).unwrap(), Some(one.clone()));
+    assert_eq!(store.get(&one.id()).unwrap(), Some(one));
     let started = String::from_utf8(sandbox.read("started")).unwrap();
     let process = Path::new("/proc").join(started.trim());
     assert!(process.exists());
