@@ -135,7 +135,7 @@ impl ServerFlags {
             "--key and --cert options need to be provided together"
         );
         let given = [("mutual-tls", self.mutual_tls), ("client-ca", self.client_ca.is_some())];
-        for (flag, _) in given.into_iter().filter(|&(_, is_given)| is_given && !is_tls) {
+        if let Some((flag, _)) = given.into_iter().find(|&(_, is_given)| is_given && !is_tls) {
             anyhow::bail!("--{flag} requires --cert and --key (TLS must be enabled)");
         }
         anyhow::ensure!(
