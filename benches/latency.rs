@@ -4,10 +4,10 @@
 //! at a time. Best of some runs. The least possible is the latency of all chunks, 64 beside each other,
 //! and what an extract takes from a directory; the goal is 1.3 times that.
 
-#[allow(dead_code, reason = "a part of it is enough")]
+#[allow(dead_code, clippy::unwrap_used, reason = "made for tests, and a part of it is enough")]
 #[path = "../tests/common/fault_proxy.rs"]
 mod fault_proxy;
-#[allow(dead_code, reason = "a part of it is enough")]
+#[allow(dead_code, clippy::unwrap_used, reason = "made for tests, and a part of it is enough")]
 #[path = "../tests/common/nginx.rs"]
 mod nginx;
 

@@ -173,7 +173,7 @@ mod tests {
 
     /// An index of so many chunks of this length.
     fn index(count: usize, len: usize) -> Index {
-        let sizes = ChunkSizes::new(len as u64, len as u64, len as u64).unwrap();
+        let sizes = ChunkSizes::new(len, len, len).unwrap();
         let mut index = Index::of_blob(Digest::default(), sizes);
         for number in 0..count {
             index.push(Digest::default().hash(&number.to_le_bytes()), len);

@@ -137,7 +137,7 @@ fn the_real_desync_serves_us() {
     let missing = format!("{}none.caibx", indexes.url);
     let failed = sandbox.cairn(&format!("list-chunks {missing}")).fails(&[]);
     assert_eq!(failed.stderr, format!("error: {missing}: there is no such index\n"));
-    sandbox.desync(&format!("extract -s theirs indexes/new.caibx out2")).succeeds();
+    sandbox.desync("extract -s theirs indexes/new.caibx out2").succeeds();
     assert!(sandbox.read("out2") == sandbox.read("blob"));
 }
 
