@@ -127,9 +127,9 @@ fn fewer_than_no_retries_are_none_as_in_desync() {
 #[test]
 fn passwords_in_locations_are_not_shown() {
     let sandbox = Sandbox::with_store(b"a short blob");
-    let words = "extract blob.caibx out -s https://me:hidden@host/?token=hidden";
+    let words = "extract blob.caibx out -s ftp://me:hidden@host/?token=hidden";
     let failed = sandbox.cairn(words).fails(&[]);
-    assert_eq!(failed.stderr, "error: https://me:***@host/: https stores are not supported\n");
+    assert_eq!(failed.stderr, "error: ftp://me:***@host/: ftp stores are not supported\n");
 }
 
 #[test]
