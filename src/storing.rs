@@ -3,18 +3,24 @@
 //! ```text
 //! chunks -(not seen in this job)-> fresh -(has? all at once)-> missing -(encode, put)-> store
 //! ```
+//! A store far away gets many at once, so that they travel beside each other.
+//!
 //! Used by all jobs that cut or read a blob, by many workers at once.
 
+use std::mem;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cairn_formats::coding::{Decoder, Encoder};
-use cairn_formats::{Chunk, ChunkId, Digest};
+use cairn_formats::{Chunk, ChunkId, CodedChunk, Digest};
 use cairn_store::{Error as StoreError, WriteStore};
 
 use crate::Result;
 use crate::flow::lock;
 use crate::ids::IdSet;
+
+/// Plain bytes in the chunks that one worker puts at once into a store far away.
+const BATCH: usize = 8 << 20;
 
 /// A store, and what went into it.
 pub(crate) struct Storing<'a> {
@@ -31,6 +37,13 @@ pub(crate) struct Storing<'a> {
 pub(crate) struct Coders {
     encoder: Encoder,
     decoder: Decoder,
+}
+
+/// Chunks to be put, and the plain bytes in them.
+#[derive(Default)]
+struct Batch {
+    coded: Vec<CodedChunk>,
+    bytes: usize,
 }
 
 impl<'a> Storing<'a> {
@@ -68,34 +81,56 @@ impl<'a> Storing<'a> {
             let mut seen = lock(&self.seen);
             chunks.iter().filter(|chunk| seen.insert(chunk.id())).collect()
         };
-        let ids: Vec<ChunkId> = fresh.iter().map(|chunk| chunk.id()).collect();
-        let there = self.store.has_many(&ids);
-        for (chunk, there) in fresh.into_iter().zip(there) {
-            if there? && !self.is_to_repair(chunk, coders)? {
-                continue;
-            }
+        let good = self.good(&fresh, coders)?;
+        // Where nobody waits for an answer each is put while it is in the processor's cache.
+        let most = if self.store.in_flight() == 0 { 0 } else { BATCH };
+        let mut batch = Batch::default();
+        for (chunk, _) in fresh.into_iter().zip(good).filter(|(_, is_good)| !is_good) {
             if !go_on()? {
-                break;
+                return Ok(());
             }
-            self.store.put(&coders.encoder.encode(chunk, self.store.coding()))?;
-            self.stored.fetch_add(1, Ordering::Relaxed);
-            self.stored_bytes.fetch_add(chunk.data().len() as u64, Ordering::Relaxed);
+            batch.coded.push(coders.encoder.encode(chunk, self.store.coding()));
+            batch.bytes += chunk.data().len();
+            if batch.bytes >= most {
+                self.put(mem::take(&mut batch))?;
+            }
         }
+        self.put(batch)
+    }
+
+    fn put(&self, batch: Batch) -> Result<()> {
+        self.store.put_many(&batch.coded).into_iter().collect::<cairn_store::Result<()>>()?;
+        self.stored.fetch_add(batch.coded.len() as u64, Ordering::Relaxed);
+        self.stored_bytes.fetch_add(batch.bytes as u64, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Whether what the store has under the chunk's name is something else.
-    fn is_to_repair(&self, chunk: &Chunk<'_>, coders: &mut Coders) -> Result<bool> {
-        let Some(digest) = self.repair else { return Ok(false) };
-        match self.store.get(&chunk.id()) {
-            Ok(None) | Err(StoreError::Invalid { .. }) => Ok(true),
-            Ok(Some(coded)) => {
-                let opened = coded.open(digest, &mut coders.decoder, chunk.data().len());
-                // Compared, for what comes from a store that is not to be verified opens anyway.
-                Ok(!opened.is_ok_and(|opened| opened.data() == chunk.data()))
-            }
-            Err(e) => Err(e.into()),
-        }
+    /// Whether the store has each of the chunks, and what it has is that chunk if this is to be
+    /// looked at.
+    fn good(&self, chunks: &[&Chunk<'_>], coders: &mut Coders) -> Result<Vec<bool>> {
+        let ids: Vec<ChunkId> = chunks.iter().map(|chunk| chunk.id()).collect();
+        let there = self.store.has_many(&ids).into_iter();
+        let mut good = there.collect::<cairn_store::Result<Vec<bool>>>()?;
+        let Some(digest) = self.repair else { return Ok(good) };
+        let at: Vec<usize> = (0..chunks.len()).filter(|&at| good[at]).collect();
+        let ids: Vec<ChunkId> = at.iter().map(|&at| ids[at]).collect();
+        let mut failure = None;
+        self.store.get_many(&ids, &mut |place, answer| {
+            let chunk = chunks[at[place]];
+            good[at[place]] = match answer {
+                Ok(None) | Err(StoreError::Invalid { .. }) => false,
+                Ok(Some(coded)) => {
+                    let opened = coded.open(digest, &mut coders.decoder, chunk.data().len());
+                    // Compared, for what comes from a store that is not to be verified opens anyway.
+                    opened.is_ok_and(|opened| opened.data() == chunk.data())
+                }
+                Err(e) => {
+                    failure.get_or_insert(e);
+                    true
+                }
+            };
+        });
+        failure.map_or(Ok(good), |e| Err(e.into()))
     }
 
     /// How many chunks were put.

@@ -8,6 +8,7 @@
 //! ```
 
 use cairn_formats::Index;
+use cairn_store::combine::Rate;
 use cairn_store::{
     CacheOptions, Durability, LocalStore, Location, Place, PruneStore, RemoteOptions, Store,
     StoreOptions, WriteStore, open, open_cached, open_local, open_prunable, open_writable,
@@ -24,16 +25,18 @@ use super::store_flags::{Given, StoreFlags};
 pub(super) struct Access<'a> {
     context: &'a Context,
     flags: Flags,
+    /// How fast chunks may move, all stores together.
+    rate: Option<Rate>,
 }
 
 impl<'a> Access<'a> {
     pub(super) fn new(context: &'a Context, flags: &StoreFlags) -> Self {
-        Self { context, flags: flags.given() }
+        Self { context, flags: flags.given(), rate: flags.rate() }
     }
 
     /// Of a command that has no flags for stores.
     pub(super) fn without_flags(context: &'a Context) -> Self {
-        Self { context, flags: Flags::default() }
+        Self { context, flags: Flags::default(), rate: None }
     }
 
     /// Reads several indexes.
@@ -84,8 +87,17 @@ impl<'a> Access<'a> {
 
     /// A single store to which nothing is written, with its options.
     fn place(&self, location: &Location) -> anyhow::Result<Place> {
-        let settings = self.context.config.store(location, &self.flags)?;
-        Ok((location.clone(), self.options_of(&settings, Durability::None)?))
+        self.place_with(location, &self.flags, Durability::None)
+    }
+
+    fn place_with(
+        &self,
+        location: &Location,
+        flags: &Flags,
+        durability: Durability,
+    ) -> anyhow::Result<Place> {
+        let settings = self.context.config.store(location, flags)?;
+        Ok((location.clone(), self.options_of(&settings, durability)?))
     }
 
     /// What is configured, and what all stores of the run share.
@@ -96,6 +108,7 @@ impl<'a> Access<'a> {
     ) -> anyhow::Result<StoreOptions> {
         let mut options = settings.store_options(durability)?;
         options.remote.stop = self.context.signals.stop();
+        options.remote.rate.clone_from(&self.rate);
         Ok(options)
     }
 
@@ -130,10 +143,7 @@ impl<'a> Access<'a> {
         self.warn_of_useless_flags(std::slice::from_ref(location));
         let mut flags = self.flags.clone();
         flags.extend(options.given());
-        let place = |mirror: &Location| -> anyhow::Result<Place> {
-            let settings = self.context.config.store(mirror, &flags)?;
-            Ok((mirror.clone(), self.options_of(&settings, options.durability())?))
-        };
+        let place = |mirror| self.place_with(mirror, &flags, options.durability());
         let mirrors: Vec<Place> =
             location.mirrors().iter().map(place).collect::<anyhow::Result<_>>()?;
         Ok(open_writable(&mirrors)?)
@@ -179,6 +189,9 @@ impl<'a> Access<'a> {
         for key in self.flags.keys().filter(|&&key| key != Key::N) {
             let flag = format!("--{}", key.name());
             tracing::warn!(flag, "no store of this run can use the flag");
+        }
+        if self.rate.is_some() {
+            tracing::warn!(flag = "--limit-rate", "no store of this run can use the flag");
         }
     }
 }

@@ -103,7 +103,11 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
     use cairn_formats::Error as Format;
     use cairn_store::{Again, Error as Store};
     let format = error.chain().find_map(|cause| cause.downcast_ref::<Format>());
-    let store = error.chain().find_map(|cause| cause.downcast_ref::<Store>());
+    // What wraps a store's error without a word of its own hides it from the chain.
+    let store = match error.downcast_ref() {
+        Some(Error::Store(error)) => Some(error),
+        _ => error.chain().find_map(|cause| cause.downcast_ref::<Store>()),
+    };
     match (format, store) {
         (
             Some(

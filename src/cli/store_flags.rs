@@ -2,6 +2,8 @@
 
 use std::ops::Deref;
 
+use cairn_formats::chunker::parse_size;
+use cairn_store::combine::Rate;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, Command, Error, FromArgMatches, Id};
 
@@ -53,6 +55,11 @@ struct RemoteFlags {
     #[arg(short = 'b', long, value_name = "DURATION", default_value = "500ms",
           allow_hyphen_values = true, value_parser = duration::parse_signed)]
     error_retry_base_interval: i64,
+
+    /// Move no more bytes of chunks a second than this, from and to all stores far away together:
+    /// 500K, 10M
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    limit_rate: Option<Rate>,
 }
 
 impl StoreFlags {
@@ -64,6 +71,11 @@ impl StoreFlags {
     /// Whether that was said on the command line.
     pub(super) fn is_cache_repair_given(&self) -> bool {
         self.remote.is_given("cache_repair")
+    }
+
+    /// How fast chunks may move, all stores together.
+    pub(super) fn rate(&self) -> Option<Rate> {
+        self.remote.limit_rate.clone()
     }
 
     /// The values that were said, be they as the defaults or not.
@@ -90,6 +102,13 @@ impl StoreFlags {
             flags.insert(Key::N, Value::Number(workers));
         }
         flags
+    }
+}
+
+fn parse_rate(text: &str) -> Result<Rate, String> {
+    match parse_size(&text.to_ascii_uppercase()) {
+        Some(bytes) if bytes > 0 => Ok(Rate::new(bytes)),
+        _ => Err("expected bytes a second such as 500K or 10M".to_owned()),
     }
 }
 

@@ -12,7 +12,7 @@
 //! A seed that does not hold what its index says spoils only the chunks concerned: they are handed back,
 //! to be planned anew.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::mem;
@@ -23,6 +23,7 @@ use std::sync::Mutex;
 use cairn_formats::{Chunk, ChunkId, Index, IndexChunk};
 use cairn_store::{Fetcher, Store};
 
+use super::pieces::{Division, Piece, Shared, Taken};
 use super::plan::Step;
 use super::seed::Seed;
 use super::tally::Tally;
@@ -31,8 +32,7 @@ use crate::buffer::Buffer;
 use crate::flow::{each, lock};
 use crate::{Monitor, Result};
 
-/// Bytes fetched, decoded, hashed and written at once by one worker: enough chunks to fill the
-/// lanes of the hash kernel, few enough to stay in the cache.
+/// Bytes copied inside the output at once.
 const BATCH: u64 = 2 << 20;
 
 /// All that filling an output needs.
@@ -62,27 +62,6 @@ pub(super) struct Miss {
 /// The chunks that seeds did not have. Each once, though some may be tried twice.
 type Misses = Mutex<BTreeSet<Miss>>;
 
-/// The bytes of the blob whose blocks are shared now, by the first chunk of their step.
-type Shared = BTreeMap<usize, Range<u64>>;
-
-/// Consecutive chunks that are also consecutive in a seed.
-#[derive(Clone, Debug)]
-struct Taken {
-    chunks: Range<usize>,
-    seed: usize,
-    from: usize,
-}
-
-/// A piece of a step, for one worker.
-enum Piece {
-    Zero(Range<usize>),
-    Store(Range<usize>),
-    /// Read, verified and written.
-    Copy(Taken),
-    /// Verified in the output, which has shared the bytes given here with the seed.
-    Check(Taken, Range<u64>),
-}
-
 /// What each worker keeps between pieces.
 #[derive(Default)]
 struct Worker {
@@ -96,7 +75,13 @@ impl Filling<'_> {
     pub(super) fn fill(&self, steps: &[Step]) -> Result<Vec<Miss>> {
         let misses = Misses::default();
         let shared = self.share_all(steps, &misses)?;
-        let pieces = steps.iter().flat_map(|step| self.pieces(step, &shared));
+        let division = Division {
+            index: self.index,
+            workers: self.workers,
+            in_flight: self.store.in_flight(),
+            trust_seeds: self.trust_seeds,
+        };
+        let pieces = division.pieces(steps, &shared).into_iter();
         each(self.workers, pieces, Worker::default, |worker, piece| -> Result<()> {
             self.monitor.check()?;
             match piece {
@@ -105,11 +90,10 @@ impl Filling<'_> {
                     self.tally.zero(chunks.len());
                     self.done(chunks.len());
                 }
-                Piece::Store(chunks) => {
-                    self.fetch(worker, chunks.clone())?;
-                    let place = self.bytes(&chunks);
-                    self.tally.fetched(chunks.len(), place.end - place.start);
-                    self.done(chunks.len());
+                Piece::Store(runs) => {
+                    let (count, bytes) = self.fetch(worker, &runs)?;
+                    self.tally.fetched(count, bytes as u64);
+                    self.done(count);
                 }
                 Piece::Copy(taken) => {
                     let place = self.bytes(&taken.chunks);
@@ -162,35 +146,24 @@ impl Filling<'_> {
         self.index.chunk(chunks.start).start..self.index.chunk(chunks.end - 1).end()
     }
 
-    /// A step as work for several workers.
-    fn pieces(&self, step: &Step, shared: &Shared) -> Vec<Piece> {
-        // A small blob is spread over all workers rather than being one batch.
-        let share = self.index.blob_size() / (4 * self.workers.max(1) as u64);
-        let batches = |chunks: &Range<usize>| self.index.batches(chunks.clone(), BATCH.min(share));
-        if let Some(whole) = Taken::by(step) {
-            let piece = |taken| match shared.get(&whole.chunks.start) {
-                Some(_) if self.trust_seeds => None,
-                Some(shared) => Some(Piece::Check(taken, shared.clone())),
-                None => Some(Piece::Copy(taken)),
-            };
-            let parts = batches(&whole.chunks).map(|some| whole.part(some));
-            return parts.filter_map(piece).collect();
-        }
-        match step {
-            Step::Zero(chunks) => vec![Piece::Zero(chunks.clone())],
-            Step::Store(chunks) => batches(chunks).map(Piece::Store).collect(),
-            Step::InPlace(_) | Step::Own { .. } | Step::Seed { .. } => Vec::new(),
-        }
-    }
-
-    /// Fetches consecutive chunks and writes them with one call.
-    fn fetch(&self, worker: &mut Worker, positions: Range<usize>) -> Result<()> {
-        let place = self.bytes(&positions);
-        let plain = worker.plain.front((place.end - place.start) as usize);
+    /// Fetches runs of chunks and writes each run with one call. Returns how many chunks they are,
+    /// and bytes.
+    fn fetch(&self, worker: &mut Worker, runs: &[Range<usize>]) -> Result<(usize, usize)> {
+        let positions = runs.iter().cloned().flatten();
         let chunks: Vec<IndexChunk> =
             positions.map(|position| self.index.chunk(position)).collect();
-        let write = |chunks: &[Chunk<'_>]| self.target.write(place.start, chunks, &place);
-        worker.fetcher.fetch(self.store, self.index.digest(), &chunks, plain, write)?
+        let bytes = chunks.iter().map(|chunk| chunk.len).sum();
+        let plain = worker.plain.front(bytes);
+        let write = |mut chunks: &[Chunk<'_>]| {
+            runs.iter().try_for_each(|run| {
+                let (these, others) = chunks.split_at(run.len());
+                chunks = others;
+                let place = self.bytes(run);
+                self.target.write(place.start, these, &place)
+            })
+        };
+        worker.fetcher.fetch(self.store, self.index.digest(), &chunks, plain, write)??;
+        Ok((chunks.len(), bytes))
     }
 
     /// Reads consecutive chunks out of a file, where they begin at `at`, and verifies them. Those that
@@ -331,24 +304,6 @@ impl Filling<'_> {
         let middle = place.start.next_multiple_of(block)..place.end / block * block;
         let is_aligned = place.start.abs_diff(from).is_multiple_of(block);
         Some(middle).filter(|middle| is_aligned && !middle.is_empty())
-    }
-}
-
-impl Taken {
-    /// What a step takes from a seed.
-    fn by(step: &Step) -> Option<Self> {
-        match step {
-            Step::Seed { chunks, seed, from } => {
-                Some(Self { chunks: chunks.clone(), seed: *seed, from: *from })
-            }
-            _ => None,
-        }
-    }
-
-    /// Some of the chunks.
-    fn part(&self, chunks: Range<usize>) -> Self {
-        let from = self.from + (chunks.start - self.chunks.start);
-        Self { chunks, seed: self.seed, from }
     }
 }
 

@@ -11,6 +11,7 @@
 
 mod fill;
 mod matches;
+mod pieces;
 mod plan;
 mod reflink;
 mod seed;

@@ -5,6 +5,7 @@
 //! ```
 //! What a source holds is put as it is if the target wants that coding; only else is it coded anew.
 
+use std::mem;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -53,7 +54,12 @@ pub fn copy(
     let monitor = if chunks.is_empty() { &Silent } else { monitor };
     let copied = Copied::default();
     let state = || Worker {
-        route: Route { source, target, encoder: Mutex::new(Encoder::new(DEFAULT_LEVEL)) },
+        route: Route {
+            source,
+            target,
+            encoder: Mutex::new(Encoder::new(DEFAULT_LEVEL)),
+            kept: Mutex::default(),
+        },
         fetcher: Fetcher::new(),
         buffer: Buffer::default(),
     };
@@ -115,6 +121,7 @@ impl Worker<'_> {
         let bytes = missing.iter().map(|chunk| chunk.len).sum();
         let plain = self.buffer.front(bytes);
         self.fetcher.fetch(&self.route, digest, &missing, plain, |_| ())?;
+        self.route.put_kept()?;
         copied.chunks.fetch_add(missing.len() as u64, Ordering::Relaxed);
         copied.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         Ok(())
@@ -127,6 +134,15 @@ struct Route<'a> {
     target: &'a dyn WriteStore,
     /// Each worker has a route of its own, so nobody ever waits for it.
     encoder: Mutex<Encoder>,
+    /// What the target, which is far away, will get at once.
+    kept: Mutex<Vec<CodedChunk>>,
+}
+
+impl Route<'_> {
+    fn put_kept(&self) -> Result<()> {
+        let kept = mem::take(&mut *lock(&self.kept));
+        Ok(self.target.put_many(&kept).into_iter().collect::<cairn_store::Result<()>>()?)
+    }
 }
 
 impl Store for Route<'_> {
@@ -137,6 +153,16 @@ impl Store for Route<'_> {
 
     fn has(&self, id: &ChunkId) -> cairn_store::Result<bool> {
         self.source.has(id)
+    }
+
+    fn get_many(
+        &self,
+        ids: &[ChunkId],
+        each: &mut dyn FnMut(usize, cairn_store::Result<Option<CodedChunk>>),
+    ) {
+        self.source.get_many(ids, &mut |place, answer| {
+            each(place, answer.map(|coded| coded.map(CodedChunk::distrusted)));
+        });
     }
 
     fn another(&self, id: &ChunkId, tried: usize) -> cairn_store::Result<Option<CodedChunk>> {
@@ -151,10 +177,14 @@ impl Store for Route<'_> {
         if self.source.keeps() {
             self.source.keep(chunk, coded)?;
         }
-        if coded.coding() == self.target.coding().into() {
-            return self.target.put(coded);
+        let is_as_wanted = coded.coding() == self.target.coding().into();
+        let recoded = || lock(&self.encoder).encode(chunk, self.target.coding());
+        let recoded = (!is_as_wanted).then(recoded);
+        if self.target.in_flight() == 0 {
+            return self.target.put(recoded.as_ref().unwrap_or(coded));
         }
-        self.target.put(&lock(&self.encoder).encode(chunk, self.target.coding()))
+        lock(&self.kept).push(recoded.unwrap_or_else(|| coded.clone()));
+        Ok(())
     }
 
     fn origin(&self, id: &ChunkId, copy: usize) -> String {

@@ -51,7 +51,7 @@ pub fn open(stores: &[Vec<Place>]) -> Result<Box<dyn Store>> {
 /// Opens a store for writing, or several that mirror each other, of which one gets each chunk. A
 /// missing directory is created.
 pub fn open_writable(mirrors: &[Place]) -> Result<Box<dyn WriteStore>> {
-    several(mirrors, open_one_writable, |stores| Box::new(Router::new(stores)))
+    several(mirrors, open_one_writable, |stores| Box::new(Router::of_mirrors(stores)))
 }
 
 /// Opens a store to remove chunks from it. An error if anybody is known to be writing to it.
@@ -124,7 +124,7 @@ pub(crate) fn write_remote_index(
 ) -> Result<()> {
     let (place, name) = index_place(location)?;
     with_backend!(&place, remote, objects => {
-        remote.retry.run(&remote.stop, || index::write(&objects, &name, index))
+        remote.retry.run(&remote.stop, || index::write(&objects, &name, index, remote.timeout))
     })
 }
 

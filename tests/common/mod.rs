@@ -8,7 +8,9 @@
 
 #![allow(dead_code, reason = "each test crate uses a part of this")]
 
+pub mod fault_proxy;
 pub mod halted;
+pub mod nginx;
 pub mod server;
 pub mod sshd;
 pub mod stand_in;
@@ -124,6 +126,10 @@ impl Sandbox {
             .env_remove("DESYNC_HTTP_AUTH")
             .env_remove("DESYNC_ENABLE_PARSABLE_PROGRESS")
             .env_remove("DESYNC_PROGRESSBAR_ENABLED");
+        // Servers of the tests are on this machine.
+        for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
+            command.env_remove(name).env_remove(name.to_lowercase());
+        }
         command
     }
 

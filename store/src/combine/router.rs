@@ -21,6 +21,8 @@ use crate::{Again, Error, Result, Store, WriteStore};
 /// Only when none has the chunk is the first failure reported.
 pub struct Router<S = Box<dyn Store>> {
     members: Vec<Member<S>>,
+    /// Whether it is enough if one member can tell that it does not have a chunk.
+    one_no_is_enough: bool,
 }
 
 struct Member<S> {
@@ -35,7 +37,13 @@ impl<S: Store> Router<S> {
     pub fn new(stores: Vec<S>) -> Self {
         let member =
             |store| Member { store, health: Health::default(), is_written: AtomicBool::new(false) };
-        Self { members: stores.into_iter().map(member).collect() }
+        Self { members: stores.into_iter().map(member).collect(), one_no_is_enough: false }
+    }
+
+    /// Mirrors to write to: a chunk that one does not have and another cannot tell of is not here, for
+    /// it can be put where it is not.
+    pub fn of_mirrors(stores: Vec<S>) -> Self {
+        Self { one_no_is_enough: true, ..Self::new(stores) }
     }
 
     /// The members in the order in which they are to be asked now: those that failed lately are the
@@ -144,11 +152,12 @@ impl<S: Store> Store for Router<S> {
     }
 
     fn has(&self, id: &ChunkId) -> Result<bool> {
-        Ok(self.ask(|store| Ok(store.has(id)?.then_some(())))?.is_some())
+        self.has_many(std::slice::from_ref(id)).pop().unwrap_or(Ok(false))
     }
 
     fn has_many(&self, ids: &[ChunkId]) -> Vec<Result<bool>> {
         let mut here: Vec<Result<bool>> = ids.iter().map(|_| Ok(false)).collect();
+        let mut is_denied = vec![false; ids.len()];
         let mut open = Open::all(ids);
         for member in self.in_turn() {
             let Open { places, ids, mut failures } = open.take();
@@ -158,7 +167,10 @@ impl<S: Store> Store for Router<S> {
             for (at, answer) in member.store.has_many(&ids).into_iter().enumerate() {
                 match answer {
                     Ok(true) => here[places[at]] = Ok(true),
-                    Ok(false) => open.add(places[at], ids[at], failures[at].take()),
+                    Ok(false) => {
+                        is_denied[places[at]] = true;
+                        open.add(places[at], ids[at], failures[at].take());
+                    }
                     Err(e) => {
                         member.note(&e);
                         open.add(places[at], ids[at], failures[at].take().or(Some(e)));
@@ -167,6 +179,7 @@ impl<S: Store> Store for Router<S> {
             }
         }
         for (place, failure) in open.places.into_iter().zip(open.failures) {
+            let failure = failure.filter(|_| !(self.one_no_is_enough && is_denied[place]));
             here[place] = failure.map_or(Ok(false), Err);
         }
         here
@@ -409,6 +422,20 @@ mod tests {
         second.off.store(true, Ordering::Relaxed);
         assert!(router.put(&coded(4)).is_err());
         assert!(router.sync().is_err());
+    }
+
+    #[test]
+    fn of_mirrors_to_write_to_one_may_be_silent() {
+        let (first, second) = (Switched::default(), Switched::default());
+        first.off.store(true, Ordering::Relaxed);
+        second.put(&coded(1)).unwrap();
+        let ids = [1, 2].map(|byte| coded(byte).id());
+        let router = Router::of_mirrors(vec![&first, &second]);
+        let here: Vec<bool> = router.has_many(&ids).into_iter().map(|here| here.unwrap()).collect();
+        assert_eq!(here, [true, false]);
+        assert!(!router.has(&ids[1]).unwrap());
+        second.off.store(true, Ordering::Relaxed);
+        assert!(router.has(&ids[1]).is_err());
     }
 
     #[test]

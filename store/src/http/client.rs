@@ -46,19 +46,26 @@ pub(crate) fn client(options: &RemoteOptions) -> Result<Client> {
         let mut pem = read(key)?;
         pem.push(b'\n');
         pem.extend(read(certificate)?);
-        let identity = Identity::from_pem(&pem).map_err(|_| {
-            bad_file(certificate, &format!("no certificate with its key in {}", key.display()))
-        })?;
+        let identity = Identity::from_pem(&pem).map_err(|_| not_its_key(certificate, key))?;
         client = client.identity(identity);
     }
     client.build().map_err(|e| {
         let why = super::answer::cause(&e);
+        if let Some((certificate, key)) = &options.client_identity
+            && why.contains("KeyMismatch")
+        {
+            return not_its_key(certificate, key);
+        }
         Error::Unsupported { place: "TLS".to_owned(), why }
     })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(Error::io("read", path))
+}
+
+fn not_its_key(certificate: &Path, key: &Path) -> Error {
+    bad_file(certificate, &format!("no certificate with its key in {}", key.display()))
 }
 
 fn bad_file(path: &Path, why: &dyn std::fmt::Display) -> Error {

@@ -5,7 +5,11 @@
 //! write   index -> parts -> object         never all of it at once in memory
 //! ```
 
+use std::future::Future;
 use std::io::{self, Read, Write};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -13,7 +17,7 @@ use cairn_formats::Index;
 use futures_util::StreamExt;
 use tokio::sync::mpsc::{self, Sender};
 
-use super::objects::{Body, Objects, PART, WriteObjects, in_time};
+use super::objects::{Body, Objects, PART, WriteObjects, in_time, too_late};
 use super::runtime::wait;
 use crate::{Error, Result};
 
@@ -37,11 +41,19 @@ pub(crate) fn read(
     }
 }
 
-/// Writes an index, which appears whole or not at all.
-pub(crate) fn write(objects: &impl WriteObjects, name: &str, index: &Index) -> Result<()> {
+/// Writes an index, which appears whole or not at all. The time is for each part: an index may be long.
+pub(crate) fn write(
+    objects: &impl WriteObjects,
+    name: &str,
+    index: &Index,
+    timeout: Option<Duration>,
+) -> Result<()> {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    let parts = futures_util::stream::unfold(receiver, |mut receiver| async {
-        receiver.recv().await.map(|part| (part, receiver))
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = sent.clone();
+    let parts = futures_util::stream::unfold(receiver, move |mut receiver| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async { receiver.recv().await.map(|part| (part, receiver)) }
     });
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -49,8 +61,28 @@ pub(crate) fn write(objects: &impl WriteObjects, name: &str, index: &Index) -> R
             // If nobody takes the parts any more, the other side knows why.
             let _ = index.write(&mut writer).and_then(|()| writer.flush());
         });
-        wait(objects.put_parts(name, Box::pin(parts)))
+        let sending = objects.put_parts(name, Box::pin(parts));
+        wait(while_it_moves(sending, &sent, timeout, || objects.place(name)))
     })
+}
+
+/// The outcome of something, or an error if a time goes by in which nothing is sent.
+async fn while_it_moves<T>(
+    sending: impl Future<Output = Result<T>>,
+    sent: &AtomicUsize,
+    timeout: Option<Duration>,
+    place: impl Fn() -> String,
+) -> Result<T> {
+    let Some(timeout) = timeout else { return sending.await };
+    let mut sending = pin!(sending);
+    loop {
+        let before = sent.load(Ordering::Relaxed);
+        match tokio::time::timeout(timeout, sending.as_mut()).await {
+            Ok(outcome) => return outcome,
+            Err(_) if sent.load(Ordering::Relaxed) > before => {}
+            Err(_) => return Err(too_late(place(), timeout)),
+        }
+    }
 }
 
 /// A body as something to read from.

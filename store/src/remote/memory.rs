@@ -131,7 +131,7 @@ fn indexes_come_back_in_parts_or_whole() {
             let id = Digest::default().hash(&blob.len().to_le_bytes());
             blob.push(id, sizes.max());
         }
-        index::write(&objects, "blob.caibx", &blob).unwrap();
+        index::write(&objects, "blob.caibx", &blob, None).unwrap();
         assert!(count < 2 || blob.file_size() > PART as u64);
         let back = index::read(&objects, "blob.caibx", None).unwrap().unwrap();
         assert_eq!((back.len(), back.blob_size()), (blob.len(), blob.blob_size()));

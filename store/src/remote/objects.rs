@@ -107,9 +107,12 @@ pub(crate) async fn in_time<T>(
     let Some(timeout) = timeout else { return outcome.await };
     match tokio::time::timeout(timeout, outcome).await {
         Ok(outcome) => outcome,
-        Err(_) => {
-            let why = format!("no answer within {timeout:?}");
-            Err(Error::Unreachable { place: place(), why, again: Again::Yes })
-        }
+        Err(_) => Err(too_late(place(), timeout)),
     }
+}
+
+/// What has not been answered in this time.
+pub(crate) fn too_late(place: String, timeout: Duration) -> Error {
+    let why = format!("no answer within {timeout:?}");
+    Error::Unreachable { place, why, again: Again::Yes }
 }
