@@ -9,6 +9,7 @@ use std::path::Path;
 
 use cairn_store::Location;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 /// What the file says.
 pub(super) struct StoreFile {
@@ -33,7 +34,10 @@ impl StoreFile {
 }
 
 fn parse(bytes: &[u8]) -> Result<StoreFile, String> {
-    let content: Content = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+    // An object first: a list in its place would be taken for the fields in their order.
+    let fields: Map<String, Value> = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+    let content: Content =
+        serde_json::from_value(Value::Object(fields)).map_err(|e| e.to_string())?;
     let stores = content.stores.unwrap_or_default();
     let stores = stores.iter().map(|text| text.parse()).collect::<Result<_, String>>()?;
     let cache = content.cache.filter(|text| !text.is_empty());
