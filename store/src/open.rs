@@ -6,6 +6,8 @@
 //! ```
 //! What is far away is asked again when it fails, and may be limited to a rate.
 
+use std::io;
+
 use cairn_formats::Index;
 
 use crate::combine::{Cache, RateLimited, Retrying, Router};
@@ -111,7 +113,8 @@ pub(crate) fn read_remote_index(location: &Location, remote: &RemoteOptions) -> 
     with_backend!(&place, remote, objects => {
         let found = remote.retry.run(&remote.stop, || index::read(&objects, &name, remote.timeout))?;
         found.ok_or_else(|| {
-            Error::io("read index", location.without_secrets())(std::io::ErrorKind::NotFound.into())
+            let missing = io::Error::new(io::ErrorKind::NotFound, "there is no such index");
+            Error::io("read index", location.without_secrets())(missing)
         })
     })
 }

@@ -290,6 +290,13 @@ impl Outcome {
         std::str::from_utf8(&self.stdout).unwrap()
     }
 
+    /// What a command that failed says of it, without the hint.
+    #[track_caller]
+    pub fn error(&self) -> &str {
+        let first = self.stderr.lines().next();
+        first.and_then(|line| line.strip_prefix("error: ")).unwrap()
+    }
+
     #[track_caller]
     pub fn succeeds(self) -> Self {
         assert_eq!(self.code, Some(0), "{}\n{}", self.what, self.stderr);

@@ -38,8 +38,10 @@ fn what_is_no_index_is_said() {
     sandbox.write("page.caibx", b"<html>no such index, but always a 200</html>");
     sandbox.write("short.caibx", &index[..424]);
     sandbox.write("empty.caibx", b"");
+    let index = nginx.url("nowhere.caibx");
+    let failed = sandbox.cairn(&format!("list-chunks {index} -b 1h")).fails(&[]);
+    assert_eq!(failed.error(), format!("cannot read index {index}: there is no such index"));
     for (name, why) in [
-        ("nowhere.caibx", "there is no such index"),
         ("page.caibx", "not an index: it does not begin with an index header"),
         ("short.caibx", "damaged index at byte 424: it is cut off: the tail is missing"),
         ("empty.caibx", "not an index: it is empty"),
@@ -47,7 +49,7 @@ fn what_is_no_index_is_said() {
     ] {
         let index = nginx.url(name);
         let failed = sandbox.cairn(&format!("list-chunks {index} -b 1h")).fails(&[]);
-        assert_eq!(failed.stderr, format!("error: {index}: {why}\n"));
+        assert_eq!(failed.error(), format!("{index}: {why}"));
     }
 }
 
@@ -68,7 +70,7 @@ fn what_goes_wrong_with_an_index_is_tried_again_or_said() {
         let always = FaultProxy::new(nginx.address(), fault.clone(), Which::All);
         let index = always.url("blob.caibx");
         let failed = sandbox.cairn(&format!("list-chunks {index} -e 1 -b 1ms")).fails(&[]);
-        assert_eq!(failed.stderr, format!("error: {index}: {why}\n"), "{what}");
+        assert_eq!(failed.error(), format!("{index}: {why}"), "{what}");
         assert_eq!(always.faults(), 2, "{what}");
         let once = FaultProxy::new(nginx.address(), fault, Which::FirstOfEach);
         let index = once.url("blob.caibx");
@@ -96,14 +98,14 @@ fn an_index_that_cannot_be_written_fails_the_make() {
     let (sandbox, nginx) = served();
     let nobody = format!("http://{}/new.caibx", free_address());
     let refused = sandbox.cairn(&format!("make {nobody} blob -s store -e 0")).fails(&[]);
-    assert_eq!(refused.stderr, format!("error: {nobody}: Connection refused (os error 111)\n"));
+    assert_eq!(refused.error(), format!("{nobody}: Connection refused (os error 111)"));
     let forbidden = nginx.url("new.caibx");
     let refused = sandbox.cairn(&format!("make {forbidden} blob -s store")).fails(&[]);
-    assert_eq!(refused.stderr, format!("error: {forbidden}: 405 Method Not Allowed\n"));
+    assert_eq!(refused.error(), format!("{forbidden}: 405 Method Not Allowed"));
     let silent = FaultProxy::new(nginx.address(), Fault::Silence, Which::FirstOfEach);
     let index = silent.url("put/new.caibx");
     let refused = sandbox.cairn(&format!("make {index} blob -s store -e 0")).fails(&[]);
-    assert_eq!(refused.stderr, format!("error: {index}: no answer within 300ms\n"));
+    assert_eq!(refused.error(), format!("{index}: no answer within 300ms"));
     let once = FaultProxy::new(nginx.address(), Fault::Silence, Which::FirstOfEach);
     let index = once.url("put/new.caibx");
     sandbox.cairn(&format!("make {index} blob -s store -b 1ms")).succeeds_silently();

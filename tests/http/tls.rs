@@ -45,7 +45,7 @@ fn certificates_must_be_good_unless_any_will_do() {
             let failed = sandbox.cairn(&format!("{words}{flags} -b 1h")).fails(&[]);
             assert!(failed.stderr.starts_with(&format!("error: {store}/")), "{}", failed.stderr);
             assert!(failed.stderr.contains(&format!(".cacnk: {why}")), "{}", failed.stderr);
-            assert_eq!(failed.stderr.lines().count(), 1);
+            assert!(failed.stderr.contains("\nhint: --ca-cert names"), "{}", failed.stderr);
         }
         sandbox.cairn(&format!("{words} -t")).succeeds_silently();
         assert!(sandbox.read("out") == sandbox.read("blob"));
@@ -125,8 +125,8 @@ fn a_broken_handshake_is_tried_again_or_said() {
             sandbox.cairn(&words).succeeds_silently();
         } else {
             let failed = sandbox.cairn(&words).fails(&[&format!("error: {store}/")]);
-            let ends = ["Connection reset by peer (os error 104)\n", "tls handshake eof\n"];
-            assert!(ends.iter().any(|end| failed.stderr.ends_with(end)), "{}", failed.stderr);
+            let ends = ["Connection reset by peer (os error 104)", "tls handshake eof"];
+            assert!(ends.iter().any(|end| failed.error().ends_with(end)), "{}", failed.stderr);
         }
         assert!(proxy.faults() > 0);
     }

@@ -136,7 +136,7 @@ fn the_real_desync_serves_us() {
     sandbox.cairn(&format!("info {index} -s {} --check", chunks.url)).succeeds();
     let missing = format!("{}none.caibx", indexes.url);
     let failed = sandbox.cairn(&format!("list-chunks {missing}")).fails(&[]);
-    assert_eq!(failed.stderr, format!("error: {missing}: there is no such index\n"));
+    assert_eq!(failed.error(), format!("cannot read index {missing}: there is no such index"));
     sandbox.desync("extract -s theirs indexes/new.caibx out2").succeeds();
     assert!(sandbox.read("out2") == sandbox.read("blob"));
 }
