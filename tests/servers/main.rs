@@ -7,6 +7,7 @@
 mod common;
 
 mod access;
+mod batches;
 mod chunks;
 mod clients;
 mod forms;

@@ -17,6 +17,7 @@ use hyper::{Method, StatusCode};
 use tokio::task::spawn_blocking;
 
 use super::backend::{Backend, Coders, Reader};
+use super::batch;
 use super::reply::{self, Object, Reply};
 use super::request::Asked;
 use super::site::Peer;
@@ -112,7 +113,7 @@ impl ChunkService {
     }
 
     /// The id in a path, or what is wrong with it in desync's words.
-    fn parse(&self, path: &str) -> std::result::Result<ChunkId, String> {
+    pub(super) fn parse(&self, path: &str) -> std::result::Result<ChunkId, String> {
         let suffix = &self.suffix;
         let Some(stem) = path.strip_suffix(&suffix[..]) else {
             return Err(
@@ -166,11 +167,15 @@ impl ChunkService {
         let asked = Asked { method: &request.method, headers: &request.headers };
         // What is sealed is sealed anew for every request.
         let is_constant = !self.options.form.is_sealed();
-        Object { bytes, is_constant, is_for_ever: true }.reply(&asked, peer)
+        let mut reply = Object { bytes, is_constant, is_for_ever: true }.reply(&asked, peer);
+        if peer.site.offers_batches() && self.backend().is_near() {
+            batch::offer(&mut reply, request);
+        }
+        reply
     }
 
     /// The bytes to send for a chunk.
-    async fn read(&self, id: ChunkId) -> Result<Option<Vec<u8>>> {
+    pub(super) async fn read(&self, id: ChunkId) -> Result<Option<Vec<u8>>> {
         let backend = self.backend();
         if !backend.is_near() || self.is_slow() {
             return blocking(move || backend.get(&id)?.map(|c| backend.in_form(c)).transpose())

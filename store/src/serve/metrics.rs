@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use hyper::{Method, StatusCode};
 
 /// Methods that are told apart; the last stands for all others.
-const METHODS: [&str; 4] = ["GET", "HEAD", "PUT", "other"];
+const METHODS: [&str; 5] = ["GET", "HEAD", "PUT", "POST", "other"];
 
 /// Statuses that are told apart; the last stands for all others.
 const STATUSES: [u16; 17] =

@@ -8,6 +8,7 @@
 //! watch       whether a peer makes progress; who does not is cut off
 //! site        one request: redirect, authorization, path, then one of
 //!   chunks      GET, HEAD, PUT of chunks        backend   the stores behind them
+//!   batch       many chunks in one reply
 //!   indexes     GET, HEAD, PUT of indexes
 //!   pages       status page, its live numbers, health, metrics
 //! request     paths, ranges, conditions           reply      statuses, headers, bodies
@@ -22,6 +23,7 @@
 mod access_log;
 mod address;
 mod backend;
+mod batch;
 mod chunks;
 mod connection;
 mod indexes;

@@ -12,6 +12,7 @@ use hyper::header::{
 };
 use hyper::{Response, StatusCode};
 
+use super::batch::Batch;
 use super::pages::Events;
 use super::request::{Asked, Wanted};
 use super::site::Peer;
@@ -38,6 +39,8 @@ pub(super) enum Body {
         bytes: Option<Bytes>,
         _sending: Option<Doing>,
     },
+    /// Many chunks, one after the other.
+    Batch(Box<Batch>),
     /// Live numbers, for as long as the client listens.
     Events(Box<Events>),
 }
@@ -65,6 +68,9 @@ impl HttpBody for Body {
             Body::Full { bytes, .. } => {
                 Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
             }
+            Body::Batch(batch) => {
+                batch.poll_next(cx).map(|part| part.map(|part| Ok(Frame::data(part))))
+            }
             Body::Events(events) => {
                 events.poll_next(cx).map(|event| event.map(|event| Ok(Frame::data(event))))
             }
@@ -77,7 +83,7 @@ impl HttpBody for Body {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Body::Events(_) => SizeHint::default(),
+            Body::Batch(_) | Body::Events(_) => SizeHint::default(),
             body => SizeHint::with_exact(body.len()),
         }
     }

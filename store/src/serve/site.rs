@@ -10,20 +10,22 @@ use std::fmt::Display;
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, LOCATION, WWW_AUTHENTICATE};
+use hyper::http::request::Parts;
 use hyper::{Method, Request, StatusCode, Version};
 use tokio::sync::watch;
 
 use super::access_log::{AccessLog, Entry};
+use super::batch;
 use super::chunks::ChunkService;
 use super::indexes::IndexService;
 use super::memory::Memory;
 use super::metrics::Counters;
 use super::pages::Pages;
-use super::reply::{self, Reply};
+use super::reply::{self, Body, Reply};
 use super::request::{cleaned, decoded};
 use super::server::{Limits, Report};
 use super::upload;
@@ -84,9 +86,14 @@ impl Peer {
 
     /// A store failed: the client is told that, and whoever runs the server is told why.
     pub(super) fn failed(&self, what: &str, error: &Error) -> Reply {
+        self.store_failed(what, error);
+        reply::internal_error()
+    }
+
+    /// A store failed in the middle of a reply.
+    pub(super) fn store_failed(&self, what: &str, error: &Error) {
         self.counters().failed();
         self.report(what, error);
-        reply::internal_error()
     }
 
     /// Answers a request, counts it and writes it down.
@@ -98,11 +105,20 @@ impl Peer {
         let _working = self.progress.working();
         let (request, body) = request.into_parts();
         let mut body = Some(body);
-        let reply = self.route(&request, &mut body).await;
+        let mut reply = self.route(&request, &mut body).await;
         if let Some(body) = body.filter(|body| !body.is_end_stream()) {
             upload::discard(body, &self.progress).await;
         }
-        let (status, bytes, took) = (reply.status(), reply.body().len(), began.elapsed());
+        if let Body::Batch(batch) = reply.body_mut() {
+            batch.ends(request, began);
+        } else {
+            self.answered(&request, reply.status(), reply.body().len(), began.elapsed());
+        }
+        Ok(reply)
+    }
+
+    /// Counts a reply of so many bytes, and writes it down.
+    pub(super) fn answered(&self, request: &Parts, status: StatusCode, bytes: u64, took: Duration) {
         self.counters().answered(&request.method, status, bytes, took);
         if let Some(log) = &self.site.log {
             log.write(&Entry {
@@ -115,14 +131,9 @@ impl Peer {
                 took,
             });
         }
-        Ok(reply)
     }
 
-    async fn route(
-        self: &Arc<Self>,
-        request: &hyper::http::request::Parts,
-        body: &mut Option<Incoming>,
-    ) -> Reply {
+    async fn route(self: &Arc<Self>, request: &Parts, body: &mut Option<Incoming>) -> Reply {
         let site = &self.site;
         let path = request.uri.path();
         if !path.starts_with('/') {
@@ -142,6 +153,9 @@ impl Peer {
         let is_open = page.as_ref().is_some_and(|(_, page)| page.is_open());
         if !is_open && !site.lets_in(&request.headers) {
             return site.unauthorized();
+        }
+        if let Some(service) = site.batches(request) {
+            return batch::answer(service, self, body).await;
         }
         if let Some((pages, page)) = page {
             return pages.answer(self, page, request).await;
@@ -168,6 +182,19 @@ impl Site {
         let Some(expected) = &self.authorization else { return true };
         let given = headers.get(AUTHORIZATION).map_or(&b""[..], |value| value.as_bytes());
         is_same(given, expected.reveal().as_bytes())
+    }
+
+    /// What answers the request if it is one for many chunks.
+    fn batches(&self, request: &Parts) -> Option<&Arc<ChunkService>> {
+        let rest = request.uri.path().strip_prefix(&self.prefix[..])?;
+        let Service::Chunks(service) = &self.service else { return None };
+        let is_one = request.method == Method::POST && rest == "/";
+        (is_one && self.offers_batches() && !self.memory.is_full()).then_some(service)
+    }
+
+    /// Whether clients may ask for many chunks at once. What is called desync is like it.
+    pub(super) fn offers_batches(&self) -> bool {
+        self.pages.is_some()
     }
 
     fn unauthorized(&self) -> Reply {

@@ -65,6 +65,11 @@ impl Progress {
         self.doing(|progress| &progress.sending)
     }
 
+    /// A store is asked in the middle of a reply.
+    pub(super) fn reading(self: &Arc<Self>) -> Doing {
+        self.doing(|progress| &progress.working)
+    }
+
     fn doing(self: &Arc<Self>, what: fn(&Progress) -> &AtomicU32) -> Doing {
         what(self).fetch_add(1, Ordering::Relaxed);
         Doing { progress: self.clone(), what }
