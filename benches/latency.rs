@@ -42,12 +42,22 @@ fn main() {
     let far = best(place, &proxy.url("store"));
     let least = LATENCY * chunks / AT_ONCE + local;
     let ratio = far.as_secs_f64() / least.as_secs_f64();
-    println!("{chunks} chunks, {} MiB, {AT_ONCE} requests at once, best of {RUNS} runs", LEN >> 20);
-    println!("from a directory        {local:?}");
-    println!("nginx on this machine   {near:?}");
-    println!("{LATENCY:?} away            {far:?}, up to {} at once", proxy.most_at_once());
-    println!("least possible          {least:?}");
-    println!("ratio                   {ratio:.2}, goal at most {GOAL}");
+    println!("## A store far away\n");
+    println!(
+        "Extracts {chunks} chunks of random bytes, {} MiB; a proxy adds {LATENCY:?} to every",
+        LEN >> 20
+    );
+    println!("request, of which `-n {AT_ONCE}` allows so many at once. Best of {RUNS} runs.\n");
+    println!("| extract from | seconds | to the least possible | goal | outcome |");
+    println!("|---|--:|--:|--:|---|");
+    println!("| a directory | {:.3} | | | |", local.as_secs_f64());
+    println!("| nginx on this machine | {:.3} | | | |", near.as_secs_f64());
+    let outcome = if ratio <= GOAL { "reached" } else { "**missed**" };
+    let far = far.as_secs_f64();
+    println!("| nginx {LATENCY:?} away | {far:.3} | {ratio:.2} | at most {GOAL} | {outcome} |");
+    println!("\nThe least possible is {:.3} s: the latency of all chunks,", least.as_secs_f64());
+    println!("{AT_ONCE} beside each other, and the extract from a directory.");
+    println!("There were up to {} requests at once.", proxy.most_at_once());
 }
 
 fn best(place: &Path, store: &str) -> Duration {
