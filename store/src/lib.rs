@@ -10,6 +10,7 @@
 //! index      an address <-> an index
 //! memory     a store in memory
 //! local      a directory of chunk files
+//! oci        container registries
 //! combine    stores made of stores
 //! testing    conformance suite, call recorder, fault injector (feature `testing`)
 //! ```
@@ -26,6 +27,8 @@ mod index;
 pub mod local;
 mod location;
 pub mod memory;
+#[cfg(feature = "oci")]
+mod oci;
 mod open;
 mod options;
 mod remote;

@@ -127,6 +127,16 @@ pub trait PruneStore: WriteStore {
     /// What is known of it without reading it; `None` if it is not here any more.
     fn facts(&self, found: &Stored) -> Result<Option<Facts>>;
 
+    /// The facts of many, in the order given.
+    fn facts_many(&self, found: &[Stored]) -> Vec<Result<Option<Facts>>> {
+        found.iter().map(|found| self.facts(found)).collect()
+    }
+
+    /// Whether its facts say when something was written. If not, their time means nothing.
+    fn is_dated(&self) -> bool {
+        true
+    }
+
     /// Removes it. That it was not there is no error.
     fn remove(&self, found: &Stored) -> Result<()>;
 
@@ -207,6 +217,14 @@ macro_rules! pass_on {
 
         fn facts(&self, found: &Stored) -> Result<Option<Facts>> {
             (**self).facts(found)
+        }
+
+        fn facts_many(&self, found: &[Stored]) -> Vec<Result<Option<Facts>>> {
+            (**self).facts_many(found)
+        }
+
+        fn is_dated(&self) -> bool {
+            (**self).is_dated()
         }
 
         fn remove(&self, found: &Stored) -> Result<()> {

@@ -133,6 +133,14 @@ impl<S: PruneStore> PruneStore for RateLimited<S> {
         self.store.facts(found)
     }
 
+    fn facts_many(&self, found: &[Stored]) -> Vec<Result<Option<Facts>>> {
+        self.store.facts_many(found)
+    }
+
+    fn is_dated(&self) -> bool {
+        self.store.is_dated()
+    }
+
     fn remove(&self, found: &Stored) -> Result<()> {
         self.store.remove(found)
     }
