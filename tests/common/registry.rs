@@ -62,15 +62,16 @@ impl Registry {
         std::thread::spawn(move || {
             for line in log.lines().map_while(Result::ok) {
                 if let Some((_, rest)) = line.split_once("listening on ") {
-                    let address: String =
-                        rest.chars().take_while(|c| c.is_ascii_digit() || ".:".contains(*c)).collect();
+                    let address: String = rest
+                        .chars()
+                        .take_while(|c| c.is_ascii_digit() || ".:".contains(*c))
+                        .collect();
                     let _ = sender.send(address);
                 }
             }
         });
         let address = receiver.recv_timeout(Duration::from_secs(30));
-        let registry =
-            Self { child, address: address.unwrap_or_default(), _directory: directory };
+        let registry = Self { child, address: address.unwrap_or_default(), _directory: directory };
         assert!(!registry.address.is_empty(), "docker-registry has not begun to listen");
         registry
     }

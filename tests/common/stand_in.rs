@@ -86,7 +86,8 @@ impl StandIn {
     pub fn start(answer: impl Fn(&Request) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let (requests, is_over) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let (requests, is_over) =
+            (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let (answer, noted, over) = (Arc::new(answer), requests.clone(), is_over.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use cairn_formats::Form;
-use cairn_store::{Durability, FormOptions, Location, RemoteOptions, Retry, Secret, StoreOptions};
+use cairn_store::{
+    Credentials, Durability, FormOptions, Location, RemoteOptions, Retry, Secret, StoreOptions,
+};
 
 use super::super::options::form;
 use super::file::Entry;
@@ -39,6 +41,8 @@ pub(crate) struct Settings {
     /// What the user called the store.
     location: String,
     values: BTreeMap<Key, (Value, Origin)>,
+    /// Who we are there, if the file says it.
+    credentials: Option<Credentials>,
 }
 
 impl Settings {
@@ -62,7 +66,7 @@ impl Settings {
             Some((*key, (key.default()?, Origin::Default)))
         };
         let values = Section::Stores.keys().iter().filter_map(value).collect();
-        let mut settings = Self { location: location.to_owned(), values };
+        let mut settings = Self { location: location.to_owned(), values, credentials: None };
         if let Some(key) = encryption_key
             && settings.is(Key::Encryption)
             && settings.text(Key::EncryptionKey).is_none()
@@ -73,6 +77,19 @@ impl Settings {
                 .insert(Key::EncryptionKey, (value, Origin::Environment(ENCRYPTION_KEY)));
         }
         settings
+    }
+
+    /// With a login for a container registry. One without a name says nothing.
+    pub(super) fn with_oci_login(mut self, entry: &Entry) -> Self {
+        let text = |key| match entry.get(&key) {
+            Some(Value::Text(text)) => text.as_str(),
+            _ => "",
+        };
+        let (username, secret) = (text(Key::Username).to_owned(), Secret::new(text(Key::Secret)));
+        if !username.is_empty() {
+            self.credentials = Some(Credentials::Oci { username, secret });
+        }
+        self
     }
 
     /// All values that are set, in desync's order.
@@ -141,7 +158,7 @@ impl Settings {
                 nanoseconds => u64::try_from(nanoseconds).ok().map(Duration::from_nanos),
             },
             rate: None,
-            credentials: None,
+            credentials: self.credentials.clone(),
             retry: Retry {
                 times: self.number(Key::ErrorRetry).clamp(0, u32::MAX.into()) as u32,
                 base_interval: Duration::from_nanos(

@@ -123,7 +123,10 @@ mod tests {
             (vec![r#"Basic realm="x""#, full], Some(expected.clone())),
             (vec![&format!(r#"Basic realm="x", {full}"#)], Some(expected)),
             (vec!["basic"], Some(Challenge::Basic)),
-            (vec!["bearer REALM=https://h/t , Scope=s"], Some(bearer("https://h/t", None, Some("s")))),
+            (
+                vec!["bearer REALM=https://h/t , Scope=s"],
+                Some(bearer("https://h/t", None, Some("s"))),
+            ),
             (vec![r#"Bearer realm="a\"b", error="x""#], Some(bearer("a\"b", None, None))),
             (vec![r#"Negotiate abc=="#, "Basic"], Some(Challenge::Basic)),
             (vec![r#"Bearer service="h""#], None),

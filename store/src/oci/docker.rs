@@ -109,8 +109,10 @@ impl Docker {
     /// Asks a program.
     async fn ask(&self, name: &str, server: &str) -> Result<Option<Login>> {
         let program = format!("docker-credential-{name}");
-        let failed =
-            |why: String| Error::Denied { place: self.place(server), why: format!("{program} {why}") };
+        let failed = |why: String| Error::Denied {
+            place: self.place(server),
+            why: format!("{program} {why}"),
+        };
         // A path would be looked for in the current directory.
         if name.contains('/') {
             return Err(failed("is not the name of a program".to_owned()));

@@ -49,7 +49,12 @@ impl OciObjects {
     /// The chunks in the repository that a URL names, which is shown in messages as `shown`.
     pub(crate) fn new(url: &str, shown: &str, options: &RemoteOptions) -> Result<Self> {
         let registry = Registry::new(Repository::new(url, shown)?, options)?;
-        Ok(Self { registry, options: options.clone(), config: OnceCell::new(), turns: Turns::default() })
+        Ok(Self {
+            registry,
+            options: options.clone(),
+            config: OnceCell::new(),
+            turns: Turns::default(),
+        })
     }
 
     fn tag_place(&self, tag: &str) -> String {
@@ -126,7 +131,10 @@ impl OciObjects {
             | StatusCode::NOT_FOUND => Ok(()),
             StatusCode::METHOD_NOT_ALLOWED => {
                 let why = "the registry does not allow anything to be removed".to_owned();
-                Err(Error::Unsupported { place: self.registry.repository().shown().to_owned(), why })
+                Err(Error::Unsupported {
+                    place: self.registry.repository().shown().to_owned(),
+                    why,
+                })
             }
             _ => Err(refusal(&place, response).await),
         }

@@ -99,12 +99,7 @@ impl Registry {
     }
 
     /// Sends a copy of a request.
-    async fn ask(
-        &self,
-        request: &Request,
-        grant: Option<&Grant>,
-        place: &str,
-    ) -> Result<Response> {
+    async fn ask(&self, request: &Request, grant: Option<&Grant>, place: &str) -> Result<Response> {
         let copy = request.try_clone().expect("the body is no stream");
         let builder = RequestBuilder::from_parts(self.client.clone(), copy);
         let builder = match grant {

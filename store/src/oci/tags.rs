@@ -98,9 +98,7 @@ fn link(headers: &HeaderMap) -> Option<String> {
 }
 
 impl<'de> Deserialize<'de> for Tags {
-    fn deserialize<D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> std::result::Result<Self, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         deserializer.deserialize_seq(TagsVisitor)
     }
 }

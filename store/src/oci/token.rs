@@ -87,7 +87,8 @@ pub(super) async fn get(
         again: Again::No,
     };
     let answer: Answer = serde_json::from_slice(&bytes).map_err(|_| bad())?;
-    let is_token = |token: &String| !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
+    let is_token =
+        |token: &String| !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
     let token = answer.token.or(answer.access_token).filter(is_token).ok_or_else(bad)?;
     let life = answer.expires_in.map_or(USUAL_LIFE, Duration::from_secs).min(LONGEST_LIFE);
     Ok(Token { secret: Secret::new(token), until: began + use_for(life) })
@@ -107,7 +108,9 @@ fn with_query(realm: &Url, wish: &Wish<'_>) -> Url {
 fn append(url: &mut Url, wish: &Wish<'_>) {
     let mut query = url.query_pairs_mut();
     query.extend_pairs(wish.service.map(|service| ("service", service)));
-    query.extend_pairs(wish.scope.iter().flat_map(|scope| scope.split(' ')).map(|one| ("scope", one)));
+    query.extend_pairs(
+        wish.scope.iter().flat_map(|scope| scope.split(' ')).map(|one| ("scope", one)),
+    );
 }
 
 /// The text of a form, which is written as a query is.

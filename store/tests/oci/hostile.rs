@@ -194,7 +194,8 @@ fn lists_are_read_page_by_page_within_the_registry() {
     assert_eq!(server.requests().len(), 3);
 
     let elsewhere = StandIn::start(|_| answer(200, &[], b"{}"));
-    for target in [format!("http://{}/", elsewhere.address()), "?n=1000".into(), "http://[".into()] {
+    for target in [format!("http://{}/", elsewhere.address()), "?n=1000".into(), "http://[".into()]
+    {
         let link = format!("<{target}>; rel=next");
         let server = StandIn::start(move |_| answer(200, &[("Link", &link)], b"{\"tags\": []}"));
         let error = store(&location(&server), &options()).list(&mut |_, _| Ok(())).unwrap_err();

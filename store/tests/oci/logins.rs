@@ -1,6 +1,7 @@
 //! Tokens, in front of a real registry.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cairn_store::{Error, Stored};
@@ -30,8 +31,7 @@ fn scope(request: &Request) -> &'static str {
 impl Guarded {
     /// Tokens are good for so many requests, and said to be for so many seconds.
     fn start(uses: usize, seconds: u64) -> Self {
-        let issued = Arc::new(AtomicUsize::new(0));
-        let number = issued.clone();
+        let number = AtomicUsize::new(0);
         let tokens = StandIn::start(move |request| {
             let is_anonymous = request.header("authorization").is_none();
             let is_pull = request.path.contains("scope=repository%3As%3Apull&")
@@ -41,13 +41,14 @@ impl Guarded {
             }
             let number = number.fetch_add(1, Ordering::SeqCst);
             let scope = request.path.split("scope=").nth(1).unwrap();
-            let token = format!("hidden-{number}-{}", scope.replace("%3A", ":").replace("%2C", ","));
+            let token =
+                format!("hidden-{number}-{}", scope.replace("%3A", ":").replace("%2C", ","));
             let json = format!(r#"{{"token": "{token}", "expires_in": {seconds}}}"#);
             answer(200, &[], json.as_bytes())
         });
         let real = Registry::start(Setup::default());
         let realm = format!("http://{}/token", tokens.address());
-        let used = std::sync::Mutex::new(std::collections::HashMap::<String, usize>::new());
+        let used = Mutex::new(HashMap::<String, usize>::new());
         let registry = StandIn::start(move |request| {
             let scope = scope(request);
             let is_good = request.header("authorization").is_some_and(|shown| {
