@@ -11,7 +11,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     /// A store or an index file failed.
     #[error(transparent)]
-    Store(#[from] cairn_store::Error),
+    Store(cairn_store::Error),
     /// Parameters or bytes that do not fit the formats.
     #[error(transparent)]
     Format(#[from] cairn_formats::Error),
@@ -36,6 +36,15 @@ pub enum Error {
     /// The user asked for an end.
     #[error("interrupted")]
     Interrupted,
+}
+
+impl From<cairn_store::Error> for Error {
+    fn from(error: cairn_store::Error) -> Self {
+        match error {
+            cairn_store::Error::Stopped => Error::Interrupted,
+            error => Error::Store(error),
+        }
+    }
 }
 
 impl Error {

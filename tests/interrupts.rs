@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, reason = "what must hold is unwrapped")]
 
 use std::fs;
+use std::io::Read;
+use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -267,5 +269,31 @@ fn waiting_for_a_store_can_be_interrupted() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.contains("waiting for another process to clear up the store"), "{said}");
         assert!(!sandbox.path("index.caibx").exists());
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_silent_server_after_an_interrupt() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["make", "-s", "store", "blob.caibx", "blob"]);
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let store = format!("http://{}/", server.local_addr().unwrap());
+    // A store that never answers, and one that is not there and so is asked again after minutes.
+    for (store, is_silent) in [(store.as_str(), true), ("http://127.0.0.1:1/", false)] {
+        let words = ["extract", "-b", "10m", "-s", store, "blob.caibx", "out"];
+        let child = sandbox.cairn(&words);
+        if is_silent {
+            let (mut connection, _) = server.accept().unwrap();
+            connection.read_exact(&mut [0; 4]).unwrap();
+        } else {
+            std::thread::sleep(Duration::from_millis(1500));
+        }
+        let began = Instant::now();
+        Command::new("kill").arg("-2").arg(child.id().to_string()).status().unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{output:?}");
+        assert_eq!(output.stderr, b"error: interrupted\n");
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        assert_eq!(sandbox.strays(&["blob", "blob.caibx", "store"]), Vec::<String>::new());
     }
 }

@@ -4,16 +4,16 @@
 mod common;
 #[path = "common/registry.rs"]
 mod registry;
-#[path = "common/stand_in.rs"]
+#[path = "common/web.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
-mod stand_in;
+mod web;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use common::{Outcome, Sandbox, random, run};
 use registry::{Registry, Setup, USER};
-use stand_in::{StandIn, answer, forward};
+use web::{StandIn, answer, forward};
 
 /// A registry that wants to know who asks.
 const ASKING: Setup = Setup { keeps_all: false, asks: true };

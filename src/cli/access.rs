@@ -9,13 +9,13 @@
 
 use cairn_formats::Index;
 use cairn_store::{
-    Durability, LocalStore, Location, Place, PruneStore, RemoteOptions, Store, StoreOptions,
-    WriteStore, open, open_cached, open_local, open_prunable, open_writable, read_index,
-    write_index,
+    CacheOptions, Durability, LocalStore, Location, Place, PruneStore, RemoteOptions, Store,
+    StoreOptions, WriteStore, open, open_cached, open_local, open_prunable, open_writable,
+    read_index, write_index,
 };
 
 use super::Context;
-use super::config::{Flags, Key};
+use super::config::{Flags, Key, Settings};
 use super::options::WriteOptions;
 use super::read_cache::ReadCache;
 use super::store_flags::{Given, StoreFlags};
@@ -56,7 +56,7 @@ impl<'a> Access<'a> {
     /// refused.
     pub(super) fn index_place(&self, location: &Location) -> anyhow::Result<RemoteOptions> {
         let settings = self.context.config.index_store(location, &self.flags)?;
-        Ok(settings.store_options(Durability::None)?.remote)
+        Ok(self.options_of(&settings, Durability::None)?.remote)
     }
 
     /// Writes an index to a place as [`Access::index_place`] returned it. A new file gets these mode
@@ -85,7 +85,18 @@ impl<'a> Access<'a> {
     /// A single store to which nothing is written, with its options.
     fn place(&self, location: &Location) -> anyhow::Result<Place> {
         let settings = self.context.config.store(location, &self.flags)?;
-        Ok((location.clone(), settings.store_options(Durability::None)?))
+        Ok((location.clone(), self.options_of(&settings, Durability::None)?))
+    }
+
+    /// What is configured, and what all stores of the run share.
+    fn options_of(
+        &self,
+        settings: &Settings,
+        durability: Durability,
+    ) -> anyhow::Result<StoreOptions> {
+        let mut options = settings.store_options(durability)?;
+        options.remote.stop = self.context.signals.stop();
+        Ok(options)
     }
 
     /// Opens the stores for reading, with a cache in front of them if there is one.
@@ -97,8 +108,17 @@ impl<'a> Access<'a> {
     ) -> anyhow::Result<Box<dyn Store>> {
         let source = self.stores(stores)?;
         let Some(location) = cache.location() else { return Ok(source) };
-        let cached = cache.options(stores, repair)?;
-        Ok(open_cached(source, &self.place(location)?, &cached)?)
+        self.in_cache(source, location, &cache.options(stores, repair)?)
+    }
+
+    /// Puts a cache in front of a store.
+    pub(super) fn in_cache(
+        &self,
+        source: Box<dyn Store>,
+        location: &Location,
+        cached: &CacheOptions,
+    ) -> anyhow::Result<Box<dyn Store>> {
+        Ok(open_cached(source, &self.place(location)?, cached)?)
     }
 
     /// Opens a store for writing.
@@ -112,10 +132,24 @@ impl<'a> Access<'a> {
         flags.extend(options.given());
         let place = |mirror: &Location| -> anyhow::Result<Place> {
             let settings = self.context.config.store(mirror, &flags)?;
-            Ok((mirror.clone(), settings.store_options(options.durability())?))
+            Ok((mirror.clone(), self.options_of(&settings, options.durability())?))
         };
         let mirrors: Vec<Place> =
             location.mirrors().iter().map(place).collect::<anyhow::Result<_>>()?;
+        Ok(open_writable(&mirrors)?)
+    }
+
+    /// Opens a store for writing in the form that is configured for it.
+    pub(super) fn writable_as_configured(
+        &self,
+        location: &Location,
+    ) -> anyhow::Result<Box<dyn WriteStore>> {
+        self.warn_of_useless_flags(std::slice::from_ref(location));
+        let mirrors: Vec<Place> = location
+            .mirrors()
+            .iter()
+            .map(|mirror| self.place(mirror))
+            .collect::<anyhow::Result<_>>()?;
         Ok(open_writable(&mirrors)?)
     }
 

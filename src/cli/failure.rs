@@ -56,7 +56,7 @@ pub(super) fn warn(line: &str) {
 }
 
 /// `what: why: cause`, without saying anything twice.
-fn one_line(error: &anyhow::Error) -> String {
+pub(super) fn one_line(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain() {
         let text = cause.to_string();
@@ -101,7 +101,7 @@ fn is_of_store(error: &anyhow::Error) -> bool {
 
 fn hint(error: &anyhow::Error) -> Option<&'static str> {
     use cairn_formats::Error as Format;
-    use cairn_store::Error as Store;
+    use cairn_store::{Again, Error as Store};
     let format = error.chain().find_map(|cause| cause.downcast_ref::<Format>());
     let store = error.chain().find_map(|cause| cause.downcast_ref::<Store>());
     match (format, store) {
@@ -120,6 +120,18 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
         (_, Some(Store::Missing { .. })) => {
             Some("add the store that has the chunk with -s, or make it again from the original")
         }
+        (_, Some(Store::Denied { .. })) => Some(
+            "give credentials for it: in the configuration, in the environment or, for ssh and sftp, \
+             in ssh's own configuration",
+        ),
+        (_, Some(Store::Unreachable { why, .. })) if why.contains("certificate") => Some(
+            "--ca-cert names the authority to trust; --trust-insecure takes any certificate, and \
+             anybody's",
+        ),
+        (_, Some(Store::Unreachable { again: Again::Yes | Again::After(_), .. })) => Some(
+            "see that the server runs and the address is right; another store can be added with -s, \
+             a mirror with '|'",
+        ),
         (_, Some(Store::Busy { .. })) => Some("wait until it is done and run the command again"),
         _ => match io_error(error).map(io::Error::kind) {
             Some(io::ErrorKind::StorageFull) => Some("free some space and run the command again"),

@@ -75,6 +75,9 @@ pub enum Error {
         /// What it said.
         why: String,
     },
+    /// Whoever was asked gave up waiting, because the user wants an end.
+    #[error("interrupted")]
+    Stopped,
     /// What somebody else was told who asked for the same at the same time.
     #[error(transparent)]
     Joined(Arc<Error>),

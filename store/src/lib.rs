@@ -11,7 +11,9 @@
 //! memory     a store in memory
 //! local      a directory of chunk files
 //! oci        container registries
+//! ssh        stores behind ssh, and the other side of them
 //! combine    stores made of stores
+//! serve      chunks and indexes over HTTP (feature `serve`)
 //! testing    conformance suite, call recorder, fault injector (feature `testing`)
 //! ```
 //! Everything above this crate speaks to [`Store`]; everything that caches, routes or retries *is*
@@ -32,6 +34,9 @@ mod oci;
 mod open;
 mod options;
 mod remote;
+#[cfg(feature = "serve")]
+pub mod serve;
+pub mod ssh;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -44,5 +49,5 @@ pub use location::Location;
 pub use memory::MemoryStore;
 pub use open::{Place, open, open_cached, open_local, open_prunable, open_writable};
 pub use options::{CacheOptions, FormOptions, StoreOptions};
-pub use remote::{Credentials, RemoteOptions, Retry, Secret};
+pub use remote::{Credentials, RemoteOptions, Retry, Secret, Stop};
 pub use store::{Facts, PruneStore, Store, Stored, WriteStore};

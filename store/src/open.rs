@@ -16,6 +16,7 @@ use crate::local::{LocalOptions, LocalStore, LruStore};
 use crate::oci::OciObjects;
 use crate::remote::store::RemoteStore;
 use crate::remote::{RemoteOptions, index};
+use crate::ssh::SshStore;
 use crate::{CacheOptions, Error, Location, PruneStore, Result, Store, StoreOptions, WriteStore};
 
 /// A store and how it is to be used.
@@ -121,10 +122,9 @@ pub fn open_local(location: &Location, options: &StoreOptions) -> Result<LocalSt
 pub(crate) fn read_remote_index(location: &Location, remote: &RemoteOptions) -> Result<Index> {
     let (place, name) = index_place(location)?;
     with_backend!(&place, remote, objects => {
-        let found = remote.retry.run(|| index::read(&objects, &name, remote.timeout))?;
+        let found = remote.retry.run(&remote.stop, || index::read(&objects, &name, remote.timeout))?;
         found.ok_or_else(|| {
-            let why = "there is no such index".to_owned();
-            Error::Unreachable { place: location.without_secrets(), why, again: crate::Again::No }
+            Error::io("read index", location.without_secrets())(std::io::ErrorKind::NotFound.into())
         })
     })
 }
@@ -137,7 +137,7 @@ pub(crate) fn write_remote_index(
 ) -> Result<()> {
     let (place, name) = index_place(location)?;
     with_backend!(&place, remote, objects => {
-        remote.retry.run(|| index::write(&objects, &name, index))
+        remote.retry.run(&remote.stop, || index::write(&objects, &name, index))
     })
 }
 
@@ -183,6 +183,9 @@ fn several<T, S>(
 fn open_one((location, options): &Place) -> Result<Box<dyn Store>> {
     let store: Box<dyn Store> = match location {
         Location::Local(path) => Box::new(LocalStore::open(path, local(options))?),
+        Location::Remote { scheme, .. } if scheme == "ssh" => {
+            far(SshStore::open(location, options)?, options)
+        }
         _ => with_backend!(location, &options.remote, objects => {
             Ok(far(RemoteStore::new(objects, location.without_secrets(), options), options))
         })?,
@@ -194,6 +197,9 @@ fn open_one((location, options): &Place) -> Result<Box<dyn Store>> {
 fn open_one_writable((location, options): &Place) -> Result<Box<dyn WriteStore>> {
     let store: Box<dyn WriteStore> = match location {
         Location::Local(path) => Box::new(LocalStore::create(path, local(options))?),
+        Location::Remote { scheme, .. } if scheme == "ssh" => {
+            far_writable(SshStore::open_writable(location, options)?, options)
+        }
         _ => with_backend!(location, &options.remote, objects => {
             let store = RemoteStore::new(objects, location.without_secrets(), options);
             Ok(far_writable(store, options))
@@ -205,27 +211,27 @@ fn open_one_writable((location, options): &Place) -> Result<Box<dyn WriteStore>>
 
 /// A store far away, as it is used.
 fn far(store: impl Store + 'static, options: &StoreOptions) -> Box<dyn Store> {
-    let RemoteOptions { retry, rate, .. } = &options.remote;
-    match rate.clone() {
-        Some(rate) => Box::new(Retrying::new(RateLimited::new(store, rate), *retry)),
-        None => Box::new(Retrying::new(store, *retry)),
+    let RemoteOptions { retry, rate, stop, .. } = options.remote.clone();
+    match rate {
+        Some(rate) => Box::new(Retrying::new(RateLimited::new(store, rate), retry, stop)),
+        None => Box::new(Retrying::new(store, retry, stop)),
     }
 }
 
 fn far_writable(store: impl WriteStore + 'static, options: &StoreOptions) -> Box<dyn WriteStore> {
-    let RemoteOptions { retry, rate, .. } = &options.remote;
-    match rate.clone() {
-        Some(rate) => Box::new(Retrying::new(RateLimited::new(store, rate), *retry)),
-        None => Box::new(Retrying::new(store, *retry)),
+    let RemoteOptions { retry, rate, stop, .. } = options.remote.clone();
+    match rate {
+        Some(rate) => Box::new(Retrying::new(RateLimited::new(store, rate), retry, stop)),
+        None => Box::new(Retrying::new(store, retry, stop)),
     }
 }
 
 #[cfg(feature = "oci")]
 fn far_prunable(store: impl PruneStore + 'static, options: &StoreOptions) -> Box<dyn PruneStore> {
-    let RemoteOptions { retry, rate, .. } = &options.remote;
-    match rate.clone() {
-        Some(rate) => Box::new(Retrying::new(RateLimited::new(store, rate), *retry)),
-        None => Box::new(Retrying::new(store, *retry)),
+    let RemoteOptions { retry, rate, stop, .. } = options.remote.clone();
+    match rate {
+        Some(rate) => Box::new(Retrying::new(RateLimited::new(store, rate), retry, stop)),
+        None => Box::new(Retrying::new(store, retry, stop)),
     }
 }
 

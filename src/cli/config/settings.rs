@@ -13,7 +13,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use cairn_formats::Form;
 use cairn_store::{
-    Credentials, Durability, FormOptions, Location, RemoteOptions, Retry, Secret, StoreOptions,
+    Credentials, Durability, FormOptions, Location, RemoteOptions, Retry, Secret, Stop,
+    StoreOptions,
 };
 
 use super::super::options::form;
@@ -158,6 +159,7 @@ impl Settings {
                 nanoseconds => u64::try_from(nanoseconds).ok().map(Duration::from_nanos),
             },
             rate: None,
+            stop: Stop::default(),
             credentials: self.credentials.clone(),
             retry: Retry {
                 times: self.number(Key::ErrorRetry).clamp(0, u32::MAX.into()) as u32,

@@ -7,13 +7,12 @@
 //! Of a batch only those that failed are asked for again. A body that turns out damaged on its way is
 //! got again too, as a further copy.
 
-use std::thread::sleep;
 use std::time::Duration;
 
 use cairn_formats::{Chunk, ChunkId, CodedChunk, WriteCoding};
 
 use super::open::Open;
-use crate::{Again, Error, Facts, PruneStore, Result, Retry, Store, Stored, WriteStore};
+use crate::{Again, Error, Facts, PruneStore, Result, Retry, Stop, Store, Stored, WriteStore};
 
 /// No store makes us wait for longer at a time, whatever it says.
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
@@ -23,24 +22,29 @@ const LONGEST_WAIT: Duration = Duration::from_secs(120);
 pub struct Retrying<S> {
     store: S,
     retry: Retry,
+    stop: Stop,
 }
 
 impl<S> Retrying<S> {
-    /// Asks a store again.
-    pub fn new(store: S, retry: Retry) -> Self {
-        Self { store, retry }
+    /// Asks a store again, until `stop` says that nobody waits any more.
+    pub fn new(store: S, retry: Retry, stop: Stop) -> Self {
+        Self { store, retry, stop }
+    }
+
+    fn run<T>(&self, attempt: impl FnMut() -> Result<T>) -> Result<T> {
+        self.retry.run(&self.stop, attempt)
     }
 }
 
 impl Retry {
     /// Calls `attempt` until it succeeds, fails for good, or was tried often enough.
-    pub fn run<T>(&self, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    pub fn run<T>(&self, stop: &Stop, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
         let mut tries = 0;
         loop {
             match attempt() {
                 Err(e) if tries < self.times && e.again() != Again::No => {
                     tries += 1;
-                    self.wait(tries, std::slice::from_ref(&e));
+                    self.wait(tries, std::slice::from_ref(&e), stop)?;
                 }
                 outcome => return outcome,
             }
@@ -48,7 +52,7 @@ impl Retry {
     }
 
     /// Waits before the `number`th further attempt, for what these errors ask for.
-    fn wait(&self, number: u32, errors: &[Error]) {
+    fn wait(&self, number: u32, errors: &[Error], stop: &Stop) -> Result<()> {
         let asked = errors.iter().filter_map(|error| match error.again() {
             Again::After(time) => Some(time),
             Again::Yes | Again::No => None,
@@ -60,13 +64,14 @@ impl Retry {
             let (count, error) = (errors.len(), error.to_string());
             tracing::info!(number, count, wait = ?wait, error, "trying again");
         }
-        sleep(wait);
+        stop.sleep(wait)
     }
 
     /// Tries again the `failed` among the outcomes of a batch: `ask` gets their places.
     fn run_many<T>(
         &self,
         outcomes: &mut [Result<T>],
+        stop: &Stop,
         mut ask: impl FnMut(&[usize]) -> Vec<Result<T>>,
     ) {
         for number in 1..=self.times {
@@ -84,7 +89,10 @@ impl Retry {
             if failed.is_empty() {
                 return;
             }
-            self.wait(number, &errors);
+            if self.wait(number, &errors, stop).is_err() {
+                failed.iter().for_each(|&place| outcomes[place] = Err(Error::Stopped));
+                return;
+            }
             for (place, outcome) in failed.iter().zip(ask(&failed)) {
                 outcomes[*place] = outcome;
             }
@@ -104,7 +112,7 @@ fn asked_again() -> Error {
 
 impl<S: Store> Store for Retrying<S> {
     fn get(&self, id: &ChunkId) -> Result<Option<CodedChunk>> {
-        self.retry.run(|| self.store.get(id))
+        self.run(|| self.store.get(id))
     }
 
     fn get_many(&self, ids: &[ChunkId], each: &mut dyn FnMut(usize, Result<Option<CodedChunk>>)) {
@@ -116,7 +124,10 @@ impl<S: Store> Store for Retrying<S> {
             }
             if number > 0 {
                 let errors: Vec<Error> = failures.into_iter().flatten().collect();
-                self.retry.wait(number, &errors);
+                if self.retry.wait(number, &errors, &self.stop).is_err() {
+                    places.iter().for_each(|&place| each(place, Err(Error::Stopped)));
+                    return;
+                }
             }
             let is_last = number == self.retry.times;
             self.store.get_many(&ids, &mut |at, answer| match answer {
@@ -129,12 +140,12 @@ impl<S: Store> Store for Retrying<S> {
     }
 
     fn has(&self, id: &ChunkId) -> Result<bool> {
-        self.retry.run(|| self.store.has(id))
+        self.run(|| self.store.has(id))
     }
 
     fn has_many(&self, ids: &[ChunkId]) -> Vec<Result<bool>> {
         let mut outcomes = self.store.has_many(ids);
-        self.retry.run_many(&mut outcomes, |failed| {
+        self.retry.run_many(&mut outcomes, &self.stop, |failed| {
             let ids: Vec<ChunkId> = failed.iter().map(|&place| ids[place]).collect();
             self.store.has_many(&ids)
         });
@@ -148,7 +159,7 @@ impl<S: Store> Store for Retrying<S> {
     /// The further copies of the store, and behind them its first again, as often as it may be asked
     /// again: it may have been damaged on its way.
     fn another(&self, id: &ChunkId, tried: usize) -> Result<Option<CodedChunk>> {
-        if let Some(copy) = self.retry.run(|| self.store.another(id, tried))? {
+        if let Some(copy) = self.run(|| self.store.another(id, tried))? {
             return Ok(Some(copy));
         }
         match u32::try_from(tried) {
@@ -179,12 +190,12 @@ impl<S: Store> Store for Retrying<S> {
 
 impl<S: WriteStore> WriteStore for Retrying<S> {
     fn put(&self, chunk: &CodedChunk) -> Result<()> {
-        self.retry.run(|| self.store.put(chunk))
+        self.run(|| self.store.put(chunk))
     }
 
     fn put_many(&self, chunks: &[CodedChunk]) -> Vec<Result<()>> {
         let mut outcomes = self.store.put_many(chunks);
-        self.retry.run_many(&mut outcomes, |failed| {
+        self.retry.run_many(&mut outcomes, &self.stop, |failed| {
             // One at a time: what failed is little, and copying it is what a batch would cost.
             failed.iter().map(|&place| self.store.put(&chunks[place])).collect()
         });
@@ -196,7 +207,7 @@ impl<S: WriteStore> WriteStore for Retrying<S> {
     }
 
     fn sync(&self) -> Result<()> {
-        self.retry.run(|| self.store.sync())
+        self.run(|| self.store.sync())
     }
 }
 
@@ -207,12 +218,12 @@ impl<S: PruneStore> PruneStore for Retrying<S> {
     }
 
     fn facts(&self, found: &Stored) -> Result<Option<Facts>> {
-        self.retry.run(|| self.store.facts(found))
+        self.run(|| self.store.facts(found))
     }
 
     fn facts_many(&self, found: &[Stored]) -> Vec<Result<Option<Facts>>> {
         let mut outcomes = self.store.facts_many(found);
-        self.retry.run_many(&mut outcomes, |failed| {
+        self.retry.run_many(&mut outcomes, &self.stop, |failed| {
             let found: Vec<Stored> = failed.iter().map(|&place| found[place].clone()).collect();
             self.store.facts_many(&found)
         });
@@ -224,12 +235,12 @@ impl<S: PruneStore> PruneStore for Retrying<S> {
     }
 
     fn remove(&self, found: &Stored) -> Result<()> {
-        self.retry.run(|| self.store.remove(found))
+        self.run(|| self.store.remove(found))
     }
 
     fn remove_many(&self, found: &[Stored]) -> Vec<Result<()>> {
         let mut outcomes = self.store.remove_many(found);
-        self.retry.run_many(&mut outcomes, |failed| {
+        self.retry.run_many(&mut outcomes, &self.stop, |failed| {
             let found: Vec<Stored> = failed.iter().map(|&place| found[place].clone()).collect();
             self.store.remove_many(&found)
         });
@@ -239,7 +250,9 @@ impl<S: PruneStore> PruneStore for Retrying<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+    use std::thread;
     use std::time::Instant;
 
     use cairn_formats::Coding;
@@ -322,7 +335,7 @@ mod tests {
     fn a_store_that_fails_now_and_then_conforms() {
         // Threads make the calls of one another succeed or fail, so there must be tries to spare.
         let retry = Retry { times: 40, base_interval: Duration::from_micros(20) };
-        conformance::all(|| Retrying::new(Flaky::new(3, Again::Yes), retry));
+        conformance::all(|| Retrying::new(Flaky::new(3, Again::Yes), retry, Stop::default()));
     }
 
     #[test]
@@ -330,18 +343,22 @@ mod tests {
         for (each, again, calls) in
             [(4, Again::Yes, 4), (5, Again::Yes, 4), (2, Again::No, 1), (1, Again::Yes, 1)]
         {
-            let store = Retrying::new(Flaky::new(each, again), QUICK);
+            let store = Retrying::new(Flaky::new(each, again), QUICK, Stop::default());
             assert_eq!(store.get(&coded(1).id()).is_ok(), calls == each, "{each}");
             assert_eq!(store.store.calls.load(Ordering::Relaxed), calls);
         }
         let never = Retry { times: 0, ..QUICK };
-        assert!(Retrying::new(Flaky::new(2, Again::Yes), never).has(&coded(1).id()).is_err());
+        assert!(
+            Retrying::new(Flaky::new(2, Again::Yes), never, Stop::default())
+                .has(&coded(1).id())
+                .is_err()
+        );
     }
 
     #[test]
     fn what_the_store_asks_for_is_waited() {
         let wait = Duration::from_millis(80);
-        let store = Retrying::new(Flaky::new(2, Again::After(wait)), QUICK);
+        let store = Retrying::new(Flaky::new(2, Again::After(wait)), QUICK, Stop::default());
         let began = Instant::now();
         store.put(&coded(1)).unwrap();
         assert!(began.elapsed() >= wait);
@@ -349,11 +366,30 @@ mod tests {
 
     #[test]
     fn a_damaged_chunk_is_got_again_as_often() {
-        let store = Retrying::new(MemoryStore::default(), QUICK);
+        let store = Retrying::new(MemoryStore::default(), QUICK, Stop::default());
         store.put(&coded(1)).unwrap();
         for tried in 1..=3 {
             assert!(store.another(&coded(1).id(), tried).unwrap().is_some());
         }
         assert_eq!(store.another(&coded(1).id(), 4).unwrap(), None);
+    }
+
+    #[test]
+    fn nobody_waits_for_what_is_no_longer_wanted() {
+        let slow = Retry { times: 10, base_interval: Duration::from_secs(60) };
+        let asked = Arc::new(AtomicUsize::new(0));
+        let stop = Stop::when(asked.clone());
+        let store = Retrying::new(Flaky::new(100, Again::Yes), slow, stop);
+        let ids = [coded(1).id()];
+        thread::scope(|scope| {
+            scope.spawn(|| assert!(matches!(store.get(&ids[0]), Err(Error::Stopped))));
+            scope.spawn(|| assert!(matches!(store.has_many(&ids)[..], [Err(Error::Stopped)])));
+            scope.spawn(|| {
+                store.get_many(&ids, &mut |_, answer| {
+                    assert!(matches!(answer, Err(Error::Stopped)));
+                });
+            });
+            asked.store(2, Ordering::Relaxed);
+        });
     }
 }

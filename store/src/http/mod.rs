@@ -3,10 +3,12 @@
 //! ```text
 //! client     certificates, proxies, timeouts: how servers are talked to at all
 //! answer     what a server's answer, or its silence, means
+//! batch      many chunks with one request
 //! objects    chunks and indexes as files below a URL
 //! ```
 
 mod answer;
+mod batch;
 mod client;
 mod objects;
 

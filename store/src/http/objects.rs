@@ -8,12 +8,15 @@
 //! `cairn index-server` can be written to. The query of the URL goes with every request, so that signed
 //! URLs work; what desync does with it is to drop it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
+use cairn_formats::batch::MOST;
 use reqwest::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue};
 use reqwest::{Body as RequestBody, Client, Method, Response, StatusCode, Url};
 
-use super::{body, client, failure, refusal};
-use crate::remote::objects::{Body, Objects, WriteObjects};
+use super::{batch, body, client, failure, refusal};
+use crate::remote::objects::{Body, Many, Objects, WriteObjects};
 use crate::{Error, RemoteOptions, Result, Secret};
 
 /// A place on a web server.
@@ -23,6 +26,8 @@ pub(crate) struct HttpObjects {
     /// The place without secrets, with a slash at its end.
     shown: String,
     headers: HeaderMap,
+    /// Whether the server offers many chunks with one request.
+    batches: AtomicBool,
 }
 
 impl HttpObjects {
@@ -40,7 +45,8 @@ impl HttpObjects {
             }
         }
         let shown = format!("{}/", shown.trim_end_matches('/'));
-        Ok(Self { client: client(options)?, base, shown, headers })
+        let batches = AtomicBool::new(false);
+        Ok(Self { client: client(options)?, base, shown, headers, batches })
     }
 
     fn url(&self, name: &str) -> Url {
@@ -78,10 +84,29 @@ impl Objects for HttpObjects {
     async fn open(&self, name: &str) -> Result<Option<Body>> {
         let response = self.send(Method::GET, name, None).await?;
         match response.status() {
-            StatusCode::OK => Ok(Some(body(self.place(name), response))),
+            StatusCode::OK => {
+                if batch::is_offered(response.headers()) {
+                    self.batches.store(true, Ordering::Relaxed);
+                }
+                Ok(Some(body(self.place(name), response)))
+            }
             status if is_missing(status) => Ok(None),
             _ => Err(refusal(&self.place(name), response).await),
         }
+    }
+
+    async fn open_many(&self, names: &[String], most: usize) -> Result<Option<Many>> {
+        if !self.batches.load(Ordering::Relaxed) || names.len() > MOST {
+            return Ok(None);
+        }
+        let response = self.send(Method::POST, "", Some(names.join("\n").into())).await?;
+        if !batch::is_answered(&response) {
+            // Another server answers now, or one in between.
+            self.batches.store(false, Ordering::Relaxed);
+            return Ok(None);
+        }
+        let places = names.iter().map(|name| self.place(name)).collect();
+        Ok(Some(batch::objects(response, places, most)))
     }
 
     async fn has(&self, name: &str) -> Result<bool> {

@@ -10,7 +10,7 @@ use futures_util::stream;
 
 use super::objects::{Body, ListObjects, Objects, PART, Page, WriteObjects};
 use super::store::RemoteStore;
-use super::{Retry, index};
+use super::{Retry, Stop, index};
 use crate::combine::Retrying;
 use crate::testing::conformance;
 use crate::{Again, Error, Facts, Result, Store, StoreOptions};
@@ -89,7 +89,9 @@ fn what_all_backends_share_conforms() {
     for compressed in [true, false] {
         let form = Form::default().with_compression(compressed);
         let options = StoreOptions { form, ..StoreOptions::default() };
-        conformance::all(|| Retrying::new(store(Duration::ZERO, &options), Retry::default()));
+        conformance::all(|| {
+            Retrying::new(store(Duration::ZERO, &options), Retry::default(), Stop::default())
+        });
     }
 }
 

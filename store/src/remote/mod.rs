@@ -6,6 +6,7 @@
 //! store      a backend as a store: names and forms of chunks, many requests at once
 //! index      a backend as a place of indexes
 //! limit      how many requests at once: more where answers take long
+//! stop       nobody waits any more, because the user said so
 //! runtime    the threads that wait for the network
 //! ```
 //! A new backend implements [`objects`] and gets the rest from here; asynchronous code ends at
@@ -16,9 +17,11 @@ mod limit;
 pub(crate) mod objects;
 mod options;
 pub(crate) mod runtime;
+mod stop;
 pub(crate) mod store;
 
 #[cfg(test)]
 mod memory;
 
 pub use options::{Credentials, RemoteOptions, Retry, Secret};
+pub use stop::Stop;

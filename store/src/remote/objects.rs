@@ -19,6 +19,9 @@ use crate::{Again, Error, Facts, Result};
 /// The bytes of an object, as they arrive.
 pub(crate) type Body = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
 
+/// Objects in the order in which they were asked for, as they arrive; `None` for one that is not there.
+pub(crate) type Many = Pin<Box<dyn Stream<Item = Result<Option<Vec<u8>>>> + Send>>;
+
 /// Some objects of a listing; with the facts if the place tells them.
 pub(crate) type Page = Vec<(String, Option<Facts>)>;
 
@@ -29,6 +32,16 @@ pub(crate) trait Objects: Send + Sync + 'static {
 
     /// Whether an object is there.
     fn has(&self, name: &str) -> impl Future<Output = Result<bool>> + Send;
+
+    /// Reads many objects with one request, each of at most `most` bytes. Those that do not arrive are
+    /// missing from the end of the stream, behind the reason. `None` if the place cannot do that now.
+    fn open_many(
+        &self,
+        _names: &[String],
+        _most: usize,
+    ) -> impl Future<Output = Result<Option<Many>>> + Send {
+        async { Ok(None) }
+    }
 
     /// What an object is called in messages, with the place and without secrets.
     fn place(&self, name: &str) -> String;

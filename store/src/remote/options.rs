@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::stop::Stop;
 use crate::combine::Rate;
 
 /// How long a whole request may take unless the user says otherwise. desync's number.
@@ -30,6 +31,8 @@ pub struct RemoteOptions {
     pub retry: Retry,
     /// How fast bytes may move; all stores that were given the same share it.
     pub rate: Option<Rate>,
+    /// Whether to give up waiting.
+    pub stop: Stop,
     /// Who we are where a store wants to know that otherwise than by HTTP's own means.
     pub credentials: Option<Credentials>,
 }
@@ -77,6 +80,7 @@ impl Default for RemoteOptions {
             timeout: Some(TIMEOUT),
             retry: Retry::default(),
             rate: None,
+            stop: Stop::default(),
             credentials: None,
         }
     }

@@ -15,8 +15,9 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
 use super::limit::Limit;
-use super::objects::{ListObjects, Objects, WriteObjects, collect, in_time};
+use super::objects::{ListObjects, Many, Objects, WriteObjects, collect, in_time};
 use super::runtime::wait;
+use super::stop::Stop;
 use crate::local::{LARGEST_FILE, TEMPORARY_PREFIX};
 use crate::{Error, Facts, PruneStore, Result, Store, StoreOptions, Stored, WriteStore};
 
@@ -28,6 +29,7 @@ pub(crate) struct RemoteStore<O> {
     form: Form,
     skip_verify: bool,
     timeout: Option<Duration>,
+    stop: Stop,
     limit: Limit,
 }
 
@@ -40,16 +42,20 @@ impl<O: Objects> RemoteStore<O> {
             form: options.form.clone(),
             skip_verify: options.skip_verify,
             timeout: options.remote.timeout,
+            stop: options.remote.stop.clone(),
             limit: Limit::new(options.remote.connections),
         }
     }
 
     /// Waits for its turn, then makes a request.
     async fn request<T>(&self, name: &str, request: impl Future<Output = Result<T>>) -> Result<T> {
-        let turn = self.limit.turn().await;
-        let outcome = in_time(self.timeout, || self.objects.place(name), request).await;
-        turn.end(&outcome);
-        outcome
+        let answered = async {
+            let turn = self.limit.turn().await;
+            let outcome = in_time(self.timeout, || self.objects.place(name), request).await;
+            turn.end(&outcome);
+            outcome
+        };
+        self.stop.or(answered).await
     }
 
     async fn get_one(&self, id: &ChunkId) -> Result<Option<CodedChunk>> {
@@ -60,9 +66,51 @@ impl<O: Objects> RemoteStore<O> {
             Ok(Some(collect(body, LARGEST_FILE as usize, &place).await?))
         });
         let Some(bytes) = bytes.await? else { return Ok(None) };
+        self.chunk(id, &name, bytes).map(Some)
+    }
+
+    /// The chunk in what was found under its name.
+    fn chunk(&self, id: &ChunkId, name: &str, bytes: Vec<u8>) -> Result<CodedChunk> {
         let chunk = self.form.unseal(id, self.form.is_compressed(), bytes);
-        let chunk = chunk.map_err(|e| Error::invalid(self.objects.place(&name))(e))?;
-        Ok(Some(if self.skip_verify { chunk.trusted() } else { chunk }))
+        let chunk = chunk.map_err(|e| Error::invalid(self.objects.place(name))(e))?;
+        Ok(if self.skip_verify { chunk.trusted() } else { chunk })
+    }
+
+    /// Begins to get many chunks with one request, if the place can do that.
+    async fn open_many(&self, names: &[String]) -> Result<Option<Many>> {
+        // The turn ends when the answer begins: that it takes long then says nothing.
+        let _turn = self.limit.turn().await;
+        in_time(
+            self.timeout,
+            || self.name.clone(),
+            self.objects.open_many(names, LARGEST_FILE as usize),
+        )
+        .await
+    }
+
+    /// Hands on what an answer to many questions brings. Returns how many of them it answered.
+    fn take_many(
+        &self,
+        ids: &[ChunkId],
+        names: &[String],
+        mut many: Many,
+        each: &mut dyn FnMut(usize, Result<Option<CodedChunk>>),
+    ) -> usize {
+        for (place, (id, name)) in ids.iter().zip(names).enumerate() {
+            let next = async { many.next().await.transpose() };
+            let in_time = in_time(self.timeout, || self.objects.place(name), next);
+            let (answer, is_end) = match wait(self.stop.or(in_time)) {
+                Ok(None) => return place,
+                Ok(Some(None)) => (Ok(None), false),
+                Ok(Some(Some(bytes))) => (self.chunk(id, name, bytes).map(Some), false),
+                Err(e) => (Err(e), true),
+            };
+            each(place, answer);
+            if is_end {
+                return place + 1;
+            }
+        }
+        ids.len()
     }
 
     async fn has_one(&self, id: &ChunkId) -> Result<bool> {
@@ -127,7 +175,16 @@ impl<O: Objects> Store for RemoteStore<O> {
     }
 
     fn get_many(&self, ids: &[ChunkId], each: &mut dyn FnMut(usize, Result<Option<CodedChunk>>)) {
-        all(ids.iter().map(|id| self.get_one(id)), each);
+        let mut answered = 0;
+        if ids.len() > 1 {
+            let names: Vec<String> = ids.iter().map(|id| self.form.path(id)).collect();
+            if let Ok(Some(many)) = wait(self.stop.or(self.open_many(&names))) {
+                answered = self.take_many(ids, &names, many, each);
+            }
+        }
+        // What a broken answer did not bring is asked for one by one, and fails for its own reasons.
+        let rest = ids[answered..].iter().map(|id| self.get_one(id));
+        all(rest, |place, answer| each(answered + place, answer));
     }
 
     fn has(&self, id: &ChunkId) -> Result<bool> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use cairn_formats::Digest;
 use cairn_store::{Again, Error, Stored};
 
-use crate::stand_in::{Request, StandIn, answer};
+use crate::web::{Request, StandIn, answer};
 use crate::{chunk, options, options_of, store, tag};
 
 fn location(server: &StandIn) -> String {

@@ -4,7 +4,7 @@ use cairn_formats::Digest;
 use cairn_store::Stored;
 
 use crate::registry::{Registry, Setup};
-use crate::stand_in::{Request, forward};
+use crate::web::{Request, forward};
 use crate::{chunk, options, store, tag};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use cairn_store::{Error, Stored};
 
 use crate::registry::{Registry, Setup};
-use crate::stand_in::{Request, StandIn, answer, forward};
+use crate::web::{Request, StandIn, answer, forward};
 use crate::{chunk, options, options_of, store};
 
 /// `me:hidden`, as Basic has it.

@@ -4,9 +4,9 @@
 #[path = "../../../tests/common/registry.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod registry;
-#[path = "../../../tests/common/stand_in.rs"]
+#[path = "../../../tests/common/web.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
-mod stand_in;
+mod web;
 
 mod hostile;
 mod layout;
