@@ -2,18 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "what must hold is unwrapped")]
 
 mod common;
-#[path = "common/registry.rs"]
-mod registry;
-#[path = "common/web.rs"]
-#[allow(dead_code, reason = "shared with other tests")]
-mod web;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use common::registry::{Registry, Setup, USER};
+use common::web::{StandIn, answer, forward};
 use common::{Outcome, Sandbox, random, run};
-use registry::{Registry, Setup, USER};
-use web::{StandIn, answer, forward};
 
 /// A registry that wants to know who asks.
 const ASKING: Setup = Setup { keeps_all: false, asks: true };
@@ -188,11 +183,65 @@ fn an_overloaded_registry_is_waited_for() {
 }
 
 #[test]
-fn indexes_are_not_kept_in_registries() {
-    let sandbox = Sandbox::with_blob(b"a short blob");
-    let words = "make oci+http://127.0.0.1:9/s/blob.caibx blob";
-    let refused = sandbox.cairn(words);
-    refused.fails(&["Index storage is not supported by oci registry stores"]);
+fn a_registry_holds_the_index_too() {
+    let registry = Registry::start(ASKING);
+    let sandbox = Sandbox::with_blob(&random(1, 1 << 20));
+    let (store, index) = (registry.store("s"), registry.store("s/blob.iso.caibx"));
+    sandbox.configure(&format!(
+        r#"{{"oci-credentials": {{"{store}": {{"username": "{}", "secret": "{}"}}}}}}"#,
+        USER.0, USER.1
+    ));
+    cairn(&sandbox, &format!("make {index} blob -s {store}"), &[]).succeeds();
+    cairn(&sandbox, &format!("extract {index} out -s {store}"), &[]).succeeds();
+    assert!(sandbox.read("out") == sandbox.read("blob"));
+    // It is no chunk: not one that is pruned, nor one that is there.
+    sandbox.write("empty", b"");
+    cairn(&sandbox, "make empty.caibx empty", &[]).succeeds();
+    cairn(&sandbox, &format!("prune empty.caibx -s {store} -y"), &[]).succeeds();
+    let list = || cairn(&sandbox, &format!("list-chunks {index}"), &[]).succeeds();
+    assert!(list().text().lines().count() > 4);
+    cairn(&sandbox, &format!("extract {index} none -s {store}"), &[]).fails(&["missing"]);
+    // A name has one index: the last.
+    cairn(&sandbox, &format!("make {index} empty"), &[]).succeeds();
+    assert_eq!(list().text(), "");
+}
+
+#[test]
+fn registries_are_asked_by_https_if_their_certificate_is_good() {
+    let sandbox = Sandbox::with_blob(&random(1, 300_000));
+    let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    sandbox.write("cert.pem", own.cert.pem().as_bytes());
+    sandbox.write("key.pem", own.signing_key.serialize_pem().as_bytes());
+    let registry = Registry::with_tls(ASKING, &sandbox.path("cert.pem"), &sandbox.path("key.pem"));
+    let store = registry.store("s").replace("oci+http:", "oci+https:");
+    let variables = [("DESYNC_OCI_USERNAME", USER.0), ("DESYNC_OCI_PASSWORD", USER.1)];
+    let words = format!("make {store}/blob.caibx blob -s {store}");
+    cairn(&sandbox, &words, &variables).fails(&[&store, "certificate"]);
+    cairn(&sandbox, &format!("{words} --ca-cert cert.pem"), &variables).succeeds();
+    let words = format!("extract {store}/blob.caibx out -s {store} -t");
+    cairn(&sandbox, &words, &variables).succeeds();
+    assert!(sandbox.read("out") == sandbox.read("blob"));
+}
+
+#[test]
+fn what_is_no_index_in_a_registry_is_said() {
+    let registry = Registry::start(Setup::default());
+    let sandbox = Sandbox::with_store(&random(1, 100_000));
+    let store = registry.store("s");
+    let missing = registry.store("s/none.caibx");
+    let words = format!("extract {missing} out -s store");
+    cairn(&sandbox, &words, &[]).fails(&[&missing, "not found"]);
+    cairn(&sandbox, &format!("chop blob.caibx blob -s {store}"), &[]).succeeds();
+    let chunks = cairn(&sandbox, "list-chunks blob.caibx", &[]).succeeds();
+    let chunk = format!("{store}/{}.cacnk", chunks.text().lines().next().unwrap());
+    cairn(&sandbox, &format!("list-chunks {chunk}"), &[]).fails(&[&chunk, "not found"]);
+    // And it stays a chunk.
+    cairn(&sandbox, &format!("make {chunk} blob"), &[]).fails(&["a chunk is there"]);
+    cairn(&sandbox, &format!("extract blob.caibx out -s {store}"), &[]).succeeds();
+    for name in [".caibx", "a%20b", &"a".repeat(129)] {
+        let words = format!("make {store}/{name} blob");
+        cairn(&sandbox, &words, &[]).fails(&["the name of an index in a registry"]);
+    }
 }
 
 #[test]

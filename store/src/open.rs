@@ -148,12 +148,8 @@ fn index_place(location: &Location) -> Result<(Location, String)> {
     let Location::Remote { scheme, url } = location else {
         return Err(unsupported("not a place far away"));
     };
-    match scheme.as_str() {
-        "ssh" => return Err(unsupported("Index storage is not supported by ssh remote stores")),
-        "oci+http" | "oci+https" => {
-            return Err(unsupported("Index storage is not supported by oci registry stores"));
-        }
-        _ => {}
+    if scheme == "ssh" {
+        return Err(unsupported("Index storage is not supported by ssh remote stores"));
     }
     let path_end = url.find(['?', '#']).unwrap_or(url.len());
     let (path, query) = url.split_at(path_end);

@@ -9,10 +9,12 @@
 #![allow(dead_code, reason = "each test crate uses a part of this")]
 
 pub mod halted;
+pub mod registry;
 pub mod server;
 pub mod sshd;
 pub mod stand_in;
 pub mod system;
+pub mod web;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

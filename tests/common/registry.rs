@@ -33,13 +33,23 @@ pub struct Registry {
 
 impl Registry {
     pub fn start(setup: Setup) -> Self {
+        Self::with(setup, "")
+    }
+
+    /// One that speaks https, with this certificate and its key.
+    pub fn with_tls(setup: Setup, certificate: &Path, key: &Path) -> Self {
+        let (certificate, key) = (certificate.display(), key.display());
+        Self::with(setup, &format!(", tls: {{certificate: '{certificate}', key: '{key}'}}"))
+    }
+
+    fn with(setup: Setup, http: &str) -> Self {
         // It waits for the disk with every blob, and the disk has nothing to do with these tests.
         let memory = Path::new("/dev/shm");
         let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         let directory = tempfile::tempdir_in(place).unwrap();
         let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
         let mut config = format!(
-            "version: 0.1\nlog: {{level: info, accesslog: {{disabled: true}}}}\nhttp: {{addr: '127.0.0.1:0', secret: x}}\n\
+            "version: 0.1\nlog: {{level: info, accesslog: {{disabled: true}}}}\nhttp: {{addr: '127.0.0.1:0', secret: x{http}}}\n\
              storage: {{filesystem: {{rootdirectory: '{}'}}, delete: {{enabled: {}}}}}\n",
             path("data"),
             !setup.keeps_all

@@ -81,7 +81,12 @@ impl Docker {
 
     fn read(path: &Path) -> Result<Option<Self>> {
         let bytes = match fs::read(path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            // A service may have `/dev/null` for a home.
+            Err(e)
+                if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+            {
+                return Ok(None);
+            }
             bytes => bytes.map_err(Error::io("read", path))?,
         };
         let file = serde_json::from_slice(&bytes).map_err(|e| Error::Unsupported {

@@ -1,33 +1,56 @@
-//! The manifest of a chunk.
+//! The manifest of a chunk or of an index.
 //!
 //! ```text
-//! {schemaVersion, mediaType, artifactType: a chunk of desync, config: {}, layers: [the blob],
-//!  annotations: {title: the tag}}
+//! {schemaVersion, mediaType, artifactType: a chunk or an index of desync, config: {},
+//!  layers: [the blob], annotations: {title: the tag, and of an index: chunks, blob-size, chunk-size}}
 //! ```
 //! Field for field, and in the order of, what desync writes: the same chunk gets the same manifest
 //! from either. What is read may be anything.
 
 use std::collections::BTreeMap;
 
-use cairn_formats::Digest;
+use cairn_formats::{Digest, Index};
 use serde::{Deserialize, Serialize};
 
 /// The media type of a manifest.
 pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// The longest manifest that is read, in bytes; that of a chunk has about 700.
+/// The longest manifest that is read, in bytes; ours have less than 1000.
 pub(super) const LONGEST_MANIFEST: usize = 64 << 10;
 
-/// The configuration that a manifest must have, which for a chunk says nothing.
+/// The configuration that a manifest must have, which for us says nothing.
 pub(super) const CONFIG: &[u8] = b"{}";
 
-const CHUNK: &str = "application/vnd.desync.chunk.v1";
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 const BYTES: &str = "application/octet-stream";
 const TITLE: &str = "org.opencontainers.image.title";
 
-/// The largest blob that a manifest may name. desync's number.
-const LARGEST_BLOB: i64 = 1 << 30;
+/// The largest chunk that a manifest may name, in bytes. desync's number.
+const LARGEST_CHUNK: i64 = 1 << 30;
+
+/// What a manifest can be of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Chunk,
+    Index,
+}
+
+impl Kind {
+    fn artifact_type(self) -> &'static str {
+        match self {
+            Kind::Chunk => "application/vnd.desync.chunk.v1",
+            Kind::Index => "application/vnd.desync.index.v1",
+        }
+    }
+
+    /// The largest blob. An index is read as it comes, however long it is.
+    fn largest_blob(self) -> i64 {
+        match self {
+            Kind::Chunk => LARGEST_CHUNK,
+            Kind::Index => i64::MAX,
+        }
+    }
+}
 
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -55,19 +78,26 @@ struct Descriptor {
     size: i64,
 }
 
-/// The blob of a chunk, as its manifest names it.
-#[derive(Debug, PartialEq, Eq)]
+/// The blob of a manifest, as that names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Blob {
     /// Fit to be a part of a URL.
     pub(super) digest: String,
     pub(super) len: u64,
 }
 
+impl Blob {
+    /// The one of these bytes.
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        Self { digest: digest(bytes), len: bytes.len() as u64 }
+    }
+}
+
 /// What a manifest is.
 #[derive(Debug)]
 pub(super) enum Read {
-    /// Of a chunk.
-    Chunk {
+    /// Of what was looked for.
+    Found {
         /// Its blob, or what is wrong with it.
         blob: Result<Blob, String>,
         /// Whether it was made for another tag than that under which it was found.
@@ -82,9 +112,26 @@ pub(super) fn digest(bytes: &[u8]) -> String {
     format!("sha256:{}", Digest::Sha256.hash(bytes).to_hex())
 }
 
-/// The manifest of a chunk with this tag, whose bytes are so many and have this digest.
-pub(super) fn write(tag: &str, digest_of_blob: String, len: usize) -> Vec<u8> {
-    let descriptor = |media_type: &str, digest, len: usize| Descriptor {
+/// The manifest of a chunk with this tag.
+pub(super) fn of_chunk(tag: &str, blob: Blob) -> Vec<u8> {
+    write(Kind::Chunk, blob, [(TITLE.to_owned(), tag.to_owned())].into())
+}
+
+/// The manifest of an index with this tag, which says what may be asked of the index.
+pub(super) fn of_index(tag: &str, blob: Blob, index: &Index) -> Vec<u8> {
+    let sizes = index.sizes();
+    let annotations = [
+        (TITLE, tag.to_owned()),
+        ("vnd.desync.index.chunks", index.len().to_string()),
+        ("vnd.desync.index.blob-size", index.blob_size().to_string()),
+        ("vnd.desync.index.chunk-size", format!("{}:{}:{}", sizes.min(), sizes.avg(), sizes.max())),
+    ];
+    let annotations = annotations.into_iter().map(|(name, value)| (name.to_owned(), value));
+    write(Kind::Index, blob, annotations.collect())
+}
+
+fn write(kind: Kind, blob: Blob, annotations: BTreeMap<String, String>) -> Vec<u8> {
+    let descriptor = |media_type: &str, Blob { digest, len }: Blob| Descriptor {
         media_type: media_type.to_owned(),
         digest,
         size: i64::try_from(len).unwrap_or(i64::MAX),
@@ -92,32 +139,33 @@ pub(super) fn write(tag: &str, digest_of_blob: String, len: usize) -> Vec<u8> {
     let manifest = Manifest {
         schema_version: 2,
         media_type: MANIFEST.to_owned(),
-        artifact_type: CHUNK.to_owned(),
-        config: Some(descriptor(EMPTY, digest(CONFIG), CONFIG.len())),
-        layers: vec![descriptor(BYTES, digest_of_blob, len)],
-        annotations: Some([(TITLE.to_owned(), tag.to_owned())].into()),
+        artifact_type: kind.artifact_type().to_owned(),
+        config: Some(descriptor(EMPTY, Blob::of(CONFIG))),
+        layers: vec![descriptor(BYTES, blob)],
+        annotations: Some(annotations),
     };
     serde_json::to_vec(&manifest).expect("text and numbers can be written as JSON")
 }
 
-/// Reads what stands under a tag. An error if it is no manifest at all.
-pub(super) fn read(bytes: &[u8], tag: &str) -> Result<Read, String> {
+/// Reads what stands under a tag where something of a kind is looked for. An error if it is no
+/// manifest at all.
+pub(super) fn read(bytes: &[u8], kind: Kind, tag: &str) -> Result<Read, String> {
     let manifest: Manifest =
         serde_json::from_slice(bytes).map_err(|e| format!("not a manifest: {e}"))?;
-    if manifest.artifact_type != CHUNK {
+    if manifest.artifact_type != kind.artifact_type() {
         return Ok(Read::Other);
     }
     let title = manifest.annotations.as_ref().and_then(|all| all.get(TITLE));
     let is_of_another_tag = title.is_some_and(|title| title != tag);
-    Ok(Read::Chunk { blob: blob(manifest.layers), is_of_another_tag })
+    Ok(Read::Found { blob: blob(manifest.layers, kind), is_of_another_tag })
 }
 
 /// The only layer, if it is a blob that can be asked for.
-fn blob(layers: Vec<Descriptor>) -> Result<Blob, String> {
+fn blob(layers: Vec<Descriptor>, kind: Kind) -> Result<Blob, String> {
     let [layer] = <[Descriptor; 1]>::try_from(layers)
         .map_err(|layers| format!("its manifest has {} layers, not one", layers.len()))?;
     let Descriptor { digest, size, .. } = layer;
-    if !(0..=LARGEST_BLOB).contains(&size) {
+    if !(0..=kind.largest_blob()).contains(&size) {
         return Err(format!("its manifest names a blob of {size} bytes, which cannot be"));
     }
     if !is_digest(&digest) {
@@ -141,6 +189,8 @@ fn is_digest(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use cairn_formats::{ChunkId, ChunkSizes};
+
     use super::*;
 
     /// What desync's documentation shows.
@@ -159,15 +209,42 @@ mod tests {
 
     #[test]
     fn manifests_are_those_of_desync() {
-        let written = write(TAG, BLOB.to_owned(), 34806);
+        let written = of_chunk(TAG, Blob { digest: BLOB.to_owned(), len: 34806 });
         assert_eq!(String::from_utf8(written).unwrap(), GOLDEN);
-        let Ok(Read::Chunk { blob, is_of_another_tag }) = read(GOLDEN.as_bytes(), TAG) else {
+        let Ok(Read::Found { blob, is_of_another_tag }) = read(GOLDEN.as_bytes(), Kind::Chunk, TAG)
+        else {
             panic!("not a chunk");
         };
         assert_eq!(blob, Ok(Blob { digest: BLOB.to_owned(), len: 34806 }));
         assert!(!is_of_another_tag);
-        let elsewhere = read(GOLDEN.as_bytes(), "other");
-        assert!(matches!(elsewhere, Ok(Read::Chunk { is_of_another_tag: true, .. })));
+        let elsewhere = read(GOLDEN.as_bytes(), Kind::Chunk, "other");
+        assert!(matches!(elsewhere, Ok(Read::Found { is_of_another_tag: true, .. })));
+    }
+
+    #[test]
+    fn manifests_of_indexes_say_what_is_in_them() {
+        let mut index =
+            Index::of_blob(Digest::default(), ChunkSizes::new(2048, 8192, 32768).unwrap());
+        index.push(ChunkId::from_bytes([1; 32]), 32768);
+        index.push(ChunkId::from_bytes([2; 32]), 1000);
+        let blob = || Blob { digest: BLOB.to_owned(), len: 1 << 40 };
+        let written = of_index("a.caibx", blob(), &index);
+        let text = String::from_utf8(written.clone()).unwrap();
+        let expected = concat!(
+            r#""annotations":{"org.opencontainers.image.title":"a.caibx","#,
+            r#""vnd.desync.index.blob-size":"33768","#,
+            r#""vnd.desync.index.chunk-size":"2048:8192:32768","vnd.desync.index.chunks":"2"}}"#
+        );
+        assert!(text.contains(r#""artifactType":"application/vnd.desync.index.v1""#), "{text}");
+        assert!(text.ends_with(expected), "{text}");
+        let Ok(Read::Found { blob: found, is_of_another_tag: false }) =
+            read(&written, Kind::Index, "a.caibx")
+        else {
+            panic!("{text}");
+        };
+        assert_eq!(found, Ok(blob()));
+        assert!(matches!(read(&written, Kind::Chunk, "a.caibx"), Ok(Read::Other)));
+        assert!(matches!(read(GOLDEN.as_bytes(), Kind::Index, TAG), Ok(Read::Other)));
     }
 
     #[test]
@@ -182,7 +259,7 @@ mod tests {
             "{}".to_owned(),
             r#"{"manifests": []}"#.to_owned(),
         ] {
-            assert!(matches!(read(other.as_bytes(), TAG), Ok(Read::Other)), "{other}");
+            assert!(matches!(read(other.as_bytes(), Kind::Chunk, TAG), Ok(Read::Other)), "{other}");
         }
         for (bad, expected) in [
             (changed("34806", "-1"), "a blob of -1 bytes"),
@@ -193,13 +270,14 @@ mod tests {
             (changed(r#""layers":[{"#, r#""layers":[],"x":[{"#), "0 layers"),
             (changed(r#""layers":["#, &layers_before()), "2 layers"),
         ] {
-            let Ok(Read::Chunk { blob: Err(why), .. }) = read(bad.as_bytes(), TAG) else {
+            let Ok(Read::Found { blob: Err(why), .. }) = read(bad.as_bytes(), Kind::Chunk, TAG)
+            else {
                 panic!("{bad}");
             };
             assert!(why.contains(expected), "{why}");
         }
         for junk in ["", "<html>", "7", "null", &changed("34806", "1e99"), &"[".repeat(60_000)] {
-            assert!(read(junk.as_bytes(), TAG).is_err(), "{junk}");
+            assert!(read(junk.as_bytes(), Kind::Chunk, TAG).is_err(), "{junk}");
         }
     }
 

@@ -1,10 +1,12 @@
-//! Chunks in a container registry, laid out as desync does.
+//! Chunks and indexes in a container registry, laid out as desync does.
 //!
 //! ```text
 //! tag <id><suffix> -> manifest (type, one layer) -> blob of the stored bytes, by its SHA-256
+//! tag <name>       -> manifest (type, one layer) -> blob of the index, by its SHA-256
 //!
 //! repository   the URL of a store -> the URLs of its parts
-//! manifest     what a chunk's manifest says, both ways
+//! manifest     what a manifest says, both ways
+//! checked      a blob against its digest, as it arrives
 //! challenge    what a registry answers to those it does not know
 //! login        who we are: environment, configuration, docker's own file
 //! docker       docker's file and the programs it names
@@ -17,9 +19,10 @@
 //! ```
 //! Everything that says who we are goes to the registry itself, or to the place to log in that the
 //! registry names, and nowhere else. Blobs may come from other hosts, which are told nothing; the ids
-//! of chunks are checked above.
+//! of chunks are checked above, and the digests of indexes here.
 
 mod challenge;
+mod checked;
 mod docker;
 mod login;
 mod manifest;

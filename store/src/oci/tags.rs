@@ -125,7 +125,7 @@ impl<'de> Visitor<'de> for TagsVisitor {
 }
 
 /// Whether a tag begins as that of a chunk does.
-fn is_of_chunk(tag: &str) -> bool {
+pub(super) fn is_of_chunk(tag: &str) -> bool {
     let is_hex = |b: &u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
     tag.as_bytes().get(..ID).is_some_and(|id| id.iter().all(is_hex))
 }

@@ -1,7 +1,9 @@
 //! How chunks lie in a registry: as desync puts them, byte for byte.
 
-use cairn_formats::Digest;
-use cairn_store::Stored;
+use std::io::ErrorKind::NotFound;
+
+use cairn_formats::{ChunkSizes, Digest, Index};
+use cairn_store::{Error, Stored, read_index, write_index};
 
 use crate::registry::{Registry, Setup};
 use crate::web::{Request, forward};
@@ -65,6 +67,52 @@ fn manifest(tag: &str, kind: &str, layers: &[(&str, usize)]) -> String {
     format!(
         r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","artifactType":"application/vnd.{kind}","config":{{"mediaType":"application/vnd.oci.empty.v1+json","digest":"{empty}","size":2}},"layers":[{layers}],"annotations":{{"org.opencontainers.image.title":"{tag}"}}}}"#
     )
+}
+
+/// An index of one chunk.
+fn index() -> Index {
+    let mut index = Index::of_blob(Digest::default(), ChunkSizes::default());
+    index.push(chunk(1).id(), 1234);
+    index
+}
+
+#[test]
+fn indexes_lie_as_desync_puts_them() {
+    let registry = Registry::start(Setup::default());
+    let location = registry.store("s/a.caibx").parse().unwrap();
+    write_index(&location, &index(), (0o644, false), &options().remote).unwrap();
+    let (status, _, json) = ask(&registry, "GET", "/v2/s/manifests/a.caibx", ("", b""));
+    assert_eq!(status, 200);
+    let mut bytes = Vec::new();
+    index().write(&mut bytes).unwrap();
+    let digest = format!("sha256:{}", Digest::Sha256.hash(&bytes).to_hex());
+    let expected = manifest("a.caibx", "desync.index.v1", &[(&digest, bytes.len())]);
+    let annotations = r#","vnd.desync.index.blob-size":"1234","vnd.desync.index.chunk-size":"16384:65536:262144","vnd.desync.index.chunks":"1"}}"#;
+    let expected = format!("{}{annotations}", expected.strip_suffix("}}").unwrap());
+    assert_eq!(String::from_utf8(json).unwrap(), expected);
+    let (status, _, stored) = ask(&registry, "GET", &format!("/v2/s/blobs/{digest}"), ("", b""));
+    assert_eq!((status, stored), (200, bytes));
+    assert_eq!(read_index(&location, &options().remote).unwrap(), index());
+}
+
+#[test]
+fn indexes_that_others_put_as_desync_does_are_read() {
+    let registry = Registry::start(Setup::default());
+    let mut bytes = Vec::new();
+    index().write(&mut bytes).unwrap();
+    let digest = put_blob(&registry, &bytes);
+    put_blob(&registry, b"{}");
+    put_manifest(&registry, "b", &manifest("b", "desync.index.v1", &[(&digest, bytes.len())]));
+    put_manifest(&registry, "c", &manifest("c", "desync.index.v1", &[(&digest, 7)]));
+    put_manifest(&registry, "d", &manifest("d", "other", &[(&digest, bytes.len())]));
+    let read = |tag: &str| {
+        let location = registry.store(&format!("s/{tag}")).parse().unwrap();
+        read_index(&location, &options().remote)
+    };
+    assert_eq!(read("b").unwrap(), index());
+    let error = read("c").unwrap_err().to_string();
+    assert!(error.contains("not the one that its manifest names"), "{error}");
+    assert!(matches!(read("d"), Err(Error::Io { source, .. }) if source.kind() == NotFound));
 }
 
 #[test]
