@@ -245,6 +245,10 @@ impl<S: WriteStore + ?Sized> WriteStore for &S {
     pass_on!(WriteStore);
 }
 
+impl<S: PruneStore + ?Sized> PruneStore for &S {
+    pass_on!(PruneStore);
+}
+
 impl<S: Store + ?Sized> Store for Box<S> {
     pass_on!(Store);
 }

@@ -156,13 +156,6 @@ mod tests {
 
     use super::*;
     use crate::MemoryStore;
-    use crate::testing::conformance;
-
-    #[test]
-    fn a_store_of_limited_rate_conforms() {
-        let rate = Rate::new(1 << 30);
-        conformance::all(|| RateLimited::new(MemoryStore::default(), rate.clone()));
-    }
 
     #[test]
     fn bytes_take_their_time_whoever_moves_them() {

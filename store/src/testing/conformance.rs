@@ -1,10 +1,8 @@
-//! What every store must do. A new backend is a constructor and one line.
+//! What every store must do. A new backend is a constructor and one line in the list of all of them,
+//! `tests/conformance/main.rs`:
 //!
 //! ```text
-//! #[test]
-//! fn conforms() {
-//!     conformance::all(|| LocalStore::create(&fresh_directory(), LocalOptions::default()));
-//! }
+//! memory: all(|| MemoryStore::new(WriteCoding::Zstd));
 //! ```
 //! A store that cannot be pruned is held to [`writable`], and one that can only be read too, together
 //! with another way to write to the same place: that is a [`Pair`](super::Pair).

@@ -1,36 +1,12 @@
 //! What a store in a real registry does.
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use cairn_formats::Form;
-use cairn_formats::seal::{Cipher, Key};
-use cairn_store::testing::conformance;
 use cairn_store::{Again, Error, StoreOptions, Stored, open, open_writable};
 
 use crate::registry::{Registry, Setup, USER};
 use crate::{chunk, options, options_of, store};
-
-/// Runs the suite over fresh repositories.
-fn conforms(registry: &Registry, options: &StoreOptions) {
-    let number = Cell::new(0);
-    conformance::all(|| {
-        number.set(number.get() + 1);
-        store(&registry.store(&format!("team/store-{}", number.get())), options)
-    });
-}
-
-#[test]
-fn registries_conform() {
-    conforms(&Registry::start(Setup::default()), &options());
-}
-
-#[test]
-fn registries_of_plain_encrypted_chunks_conform() {
-    let key = Key::new(Cipher::Aes256Gcm, &[7; 32]).unwrap();
-    let form = Form::default().with_compression(false).with_key(Some(key));
-    conforms(&Registry::start(Setup::default()), &StoreOptions { form, ..options() });
-}
 
 #[test]
 fn a_repository_that_is_not_there_is_empty() {
