@@ -4,7 +4,6 @@
 
 mod common;
 
-use std::cell::Cell;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,13 +13,11 @@ use cairn_formats::protocol::{Frame, services};
 use cairn_formats::seal::{Cipher, Key};
 use cairn_formats::{Chunk, ChunkId, CodedChunk, Digest, WriteCoding};
 use cairn_store::ssh::{Programs, SshStore};
-use cairn_store::testing::{Pair, conformance};
 use cairn_store::{
-    Durability, Error, LocalOptions, LocalStore, Location, Store, StoreOptions, WriteStore, open,
-    open_writable,
+    Durability, Error, Location, Store, StoreOptions, WriteStore, open, open_writable,
 };
+use common::Sandbox;
 use common::stand_in::{CANNED, HERE};
-use common::{Sandbox, desync_is_here};
 
 const CAIRN: &str = env!("CARGO_BIN_EXE_cairn");
 
@@ -36,47 +33,6 @@ fn options(connections: usize) -> StoreOptions {
     let mut options = StoreOptions::default();
     options.remote.connections = connections;
     options
-}
-
-#[test]
-fn stores_at_casync_conform() {
-    conforms("casync");
-}
-
-#[test]
-fn stores_at_cairn_conform() {
-    conforms(CAIRN);
-}
-
-fn conforms(remote: &str) {
-    let sandbox = Sandbox::new();
-    let programs = programs(&sandbox, HERE, remote);
-    let number = Cell::new(0);
-    conformance::writable(|| {
-        number.set(number.get() + 1);
-        let path = sandbox.path(&number.get().to_string());
-        let store = SshStore::open_writable(&location(&path), &options(3)).unwrap();
-        store.with_programs(programs.clone())
-    });
-}
-
-#[test]
-fn stores_that_are_only_read_conform() {
-    let mut servers = vec!["casync", CAIRN];
-    let is_here = desync_is_here("stores_that_are_only_read_conform");
-    servers.extend(is_here.then_some("desync"));
-    for remote in servers {
-        let sandbox = Sandbox::new();
-        let programs = programs(&sandbox, HERE, remote);
-        let number = Cell::new(0);
-        conformance::writable(|| {
-            number.set(number.get() + 1);
-            let path = sandbox.path(&number.get().to_string());
-            let writer = LocalStore::create(&path, LocalOptions::default()).unwrap();
-            let reader = SshStore::open(&location(&path), &options(2)).unwrap();
-            Pair { reader: reader.with_programs(programs.clone()), writer }
-        });
-    }
 }
 
 fn chunk(text: &str) -> CodedChunk {

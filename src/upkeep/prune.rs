@@ -54,7 +54,14 @@ pub fn prune(
     options: &PruneOptions,
     monitor: &dyn Monitor,
 ) -> Result<PruneStats> {
-    let mut job = Job { store, keep, options, now: SystemTime::now(), doomed: Vec::new() };
+    if !options.grace.is_zero() && !store.is_dated() {
+        let why =
+            "the store does not tell when a chunk was written, so none can be kept for its age";
+        let (place, why) = (store.name(), why.to_owned());
+        return Err(cairn_store::Error::Unsupported { place, why }.into());
+    }
+    let now = SystemTime::now();
+    let mut job = Job { store, keep, options, now, found: Vec::new(), doomed: Vec::new() };
     let mut stats = PruneStats::default();
     let mut interrupted = Ok(());
     monitor.start("Pruning", Unit::Chunks, None);
@@ -66,7 +73,7 @@ pub fn prune(
         monitor.advance(1);
         job.found(found, facts, &mut stats)
     });
-    let outcome = listed.and_then(|()| job.remove(&mut stats));
+    let outcome = listed.and_then(|()| job.ask(&mut stats)).and_then(|()| job.remove(&mut stats));
     monitor.finish();
     interrupted?;
     outcome?;
@@ -78,6 +85,8 @@ struct Job<'a> {
     keep: &'a IdSet,
     options: &'a PruneOptions,
     now: SystemTime,
+    /// What may have to be removed, but nothing is known of it yet.
+    found: Vec<Stored>,
     /// What is to be removed, and how long it is.
     doomed: Vec<(Stored, u64)>,
 }
@@ -89,18 +98,41 @@ impl Job<'_> {
         facts: Option<Facts>,
         stats: &mut PruneStats,
     ) -> cairn_store::Result<()> {
-        let age = match &found {
-            Stored::Chunk(id) if self.keep.contains(id) => {
-                stats.kept += 1;
-                return Ok(());
+        if matches!(&found, Stored::Chunk(id) if self.keep.contains(id)) {
+            stats.kept += 1;
+            return Ok(());
+        }
+        if let Some(facts) = facts {
+            return self.known(found, &facts, stats);
+        }
+        self.found.push(found);
+        if self.found.len() >= BATCH { self.ask(stats) } else { Ok(()) }
+    }
+
+    /// Asks for the facts of what was found without.
+    fn ask(&mut self, stats: &mut PruneStats) -> cairn_store::Result<()> {
+        let found = std::mem::take(&mut self.found);
+        for (found, facts) in found.iter().zip(self.store.facts_many(&found)) {
+            // What has gone meanwhile is no concern of ours.
+            if let Some(facts) = facts? {
+                self.known(found.clone(), &facts, stats)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Dooms what is old enough.
+    fn known(
+        &mut self,
+        found: Stored,
+        facts: &Facts,
+        stats: &mut PruneStats,
+    ) -> cairn_store::Result<()> {
+        let age = match &found {
             Stored::Chunk(_) => self.options.grace,
             Stored::Leftover(_) => self.options.grace.max(LEFTOVER_AGE),
         };
-        // What has gone meanwhile is no concern of ours.
-        let facts = facts.map_or_else(|| self.store.facts(&found), |facts| Ok(Some(facts)))?;
-        let Some(facts) = facts else { return Ok(()) };
-        if !self.is_as_old_as(&facts, age) {
+        if !self.is_as_old_as(facts, age) {
             stats.young += u64::from(matches!(found, Stored::Chunk(_)));
             return Ok(());
         }
@@ -130,8 +162,11 @@ impl Job<'_> {
         failure
     }
 
-    /// A file of the future has no age yet.
+    /// A file of the future has no age yet, and neither has what nobody dates.
     fn is_as_old_as(&self, facts: &Facts, age: Duration) -> bool {
+        if !self.store.is_dated() {
+            return age.is_zero();
+        }
         age.is_zero() || self.now.duration_since(facts.modified).is_ok_and(|is| is >= age)
     }
 }

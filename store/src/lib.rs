@@ -10,6 +10,7 @@
 //! index      an address <-> an index
 //! memory     a store in memory
 //! local      a directory of chunk files
+//! oci        container registries
 //! ssh        stores behind ssh, and the other side of them
 //! combine    stores made of stores
 //! serve      chunks and indexes over HTTP (feature `serve`)
@@ -28,6 +29,8 @@ mod index;
 pub mod local;
 mod location;
 pub mod memory;
+#[cfg(feature = "oci")]
+mod oci;
 mod open;
 mod options;
 mod remote;

@@ -14,6 +14,8 @@ use crate::combine::{Cache, RateLimited, Retrying, Router};
 #[cfg(feature = "http")]
 use crate::http::HttpObjects;
 use crate::local::{LocalOptions, LocalStore, LruStore};
+#[cfg(feature = "oci")]
+use crate::oci::OciObjects;
 use crate::remote::store::RemoteStore;
 use crate::remote::{RemoteOptions, index};
 use crate::ssh::SshStore;
@@ -32,6 +34,11 @@ macro_rules! with_backend {
                 #[cfg(feature = "http")]
                 "http" | "https" => {
                     let $objects = HttpObjects::new(url, &location.without_secrets(), remote)?;
+                    $then
+                }
+                #[cfg(feature = "oci")]
+                "oci+http" | "oci+https" => {
+                    let $objects = OciObjects::new(url, &location.without_secrets(), remote)?;
                     $then
                 }
                 _ => Err(no_store(location)),
@@ -60,6 +67,12 @@ pub fn open_writable(mirrors: &[Place]) -> Result<Box<dyn WriteStore>> {
 pub fn open_prunable(location: &Location, options: &StoreOptions) -> Result<Box<dyn PruneStore>> {
     let store: Box<dyn PruneStore> = match location {
         Location::Local(path) => Box::new(LocalStore::alone(path, local(options))?),
+        #[cfg(feature = "oci")]
+        Location::Remote { scheme, url } if scheme.starts_with("oci+") => {
+            let shown = location.without_secrets();
+            let objects = OciObjects::new(url, &shown, &options.remote)?;
+            far_prunable(RemoteStore::new(objects, shown, options), options)
+        }
         Location::Remote { .. } => {
             let why = "this kind of store does not support pruning".to_owned();
             return Err(Error::Unsupported { place: location.without_secrets(), why });
@@ -138,12 +151,8 @@ fn index_place(location: &Location) -> Result<(Location, String)> {
     let Location::Remote { scheme, url } = location else {
         return Err(unsupported("not a place far away"));
     };
-    match scheme.as_str() {
-        "ssh" => return Err(unsupported("Index storage is not supported by ssh remote stores")),
-        "oci+http" | "oci+https" => {
-            return Err(unsupported("Index storage is not supported by oci registry stores"));
-        }
-        _ => {}
+    if scheme == "ssh" {
+        return Err(unsupported("Index storage is not supported by ssh remote stores"));
     }
     let path_end = url.find(['?', '#']).unwrap_or(url.len());
     let (path, query) = url.split_at(path_end);
@@ -209,6 +218,15 @@ fn far(store: impl Store + 'static, options: &StoreOptions) -> Box<dyn Store> {
 }
 
 fn far_writable(store: impl WriteStore + 'static, options: &StoreOptions) -> Box<dyn WriteStore> {
+    let RemoteOptions { retry, rate, stop, .. } = options.remote.clone();
+    match rate {
+        Some(rate) => Box::new(Retrying::new(RateLimited::new(store, rate), retry, stop)),
+        None => Box::new(Retrying::new(store, retry, stop)),
+    }
+}
+
+#[cfg(feature = "oci")]
+fn far_prunable(store: impl PruneStore + 'static, options: &StoreOptions) -> Box<dyn PruneStore> {
     let RemoteOptions { retry, rate, stop, .. } = options.remote.clone();
     match rate {
         Some(rate) => Box::new(Retrying::new(RateLimited::new(store, rate), retry, stop)),

@@ -127,6 +127,16 @@ pub trait PruneStore: WriteStore {
     /// What is known of it without reading it; `None` if it is not here any more.
     fn facts(&self, found: &Stored) -> Result<Option<Facts>>;
 
+    /// The facts of many, in the order given.
+    fn facts_many(&self, found: &[Stored]) -> Vec<Result<Option<Facts>>> {
+        found.iter().map(|found| self.facts(found)).collect()
+    }
+
+    /// Whether its facts say when something was written. If not, their time means nothing.
+    fn is_dated(&self) -> bool {
+        true
+    }
+
     /// Removes it. That it was not there is no error.
     fn remove(&self, found: &Stored) -> Result<()>;
 
@@ -209,6 +219,14 @@ macro_rules! pass_on {
             (**self).facts(found)
         }
 
+        fn facts_many(&self, found: &[Stored]) -> Vec<Result<Option<Facts>>> {
+            (**self).facts_many(found)
+        }
+
+        fn is_dated(&self) -> bool {
+            (**self).is_dated()
+        }
+
         fn remove(&self, found: &Stored) -> Result<()> {
             (**self).remove(found)
         }
@@ -225,6 +243,10 @@ impl<S: Store + ?Sized> Store for &S {
 
 impl<S: WriteStore + ?Sized> WriteStore for &S {
     pass_on!(WriteStore);
+}
+
+impl<S: PruneStore + ?Sized> PruneStore for &S {
+    pass_on!(PruneStore);
 }
 
 impl<S: Store + ?Sized> Store for Box<S> {

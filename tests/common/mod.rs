@@ -11,10 +11,12 @@
 pub mod fault_proxy;
 pub mod halted;
 pub mod nginx;
+pub mod registry;
 pub mod server;
 pub mod sshd;
 pub mod stand_in;
 pub mod system;
+pub mod web;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

@@ -99,16 +99,29 @@ impl Config {
     /// The settings by the entry for `wanted`; `typed` is what stood on the command line.
     fn settings(&self, wanted: &str, typed: &Location, flags: &Flags) -> anyhow::Result<Settings> {
         let typed = typed.without_secrets();
-        let entry = match (self.file.section(Section::Stores), &self.source) {
-            (Some(section), Some((path, _))) => {
-                let found = entry::find(section, wanted, &self.directory).map_err(|_| {
-                    let section = Section::Stores.name();
-                    anyhow::anyhow!("multiple {section} entries match the location \"{typed}\"")
-                })?;
-                found.map(|entry| (path, entry))
-            }
-            _ => None,
-        };
-        Ok(Settings::merge(&typed, flags, self.encryption_key.as_deref(), entry))
+        let path = self.source.as_ref().map(|(path, _)| path);
+        let entry = path.zip(self.entry_for(Section::Stores, wanted, &typed)?);
+        let settings = Settings::merge(&typed, flags, self.encryption_key.as_deref(), entry);
+        if !wanted.starts_with("oci+") {
+            return Ok(settings);
+        }
+        Ok(match self.entry_for(Section::Oci, wanted, &typed)? {
+            Some(login) => settings.with_oci_login(login),
+            None => settings,
+        })
+    }
+
+    /// The entry of a section for `wanted`, which was typed so.
+    fn entry_for(
+        &self,
+        section: Section,
+        wanted: &str,
+        typed: &str,
+    ) -> anyhow::Result<Option<&Entry>> {
+        let Some(entries) = self.file.section(section) else { return Ok(None) };
+        entry::find(entries, wanted, &self.directory).map_err(|_| {
+            let section = section.name();
+            anyhow::anyhow!("multiple {section} entries match the location \"{typed}\"")
+        })
     }
 }

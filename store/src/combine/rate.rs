@@ -133,6 +133,14 @@ impl<S: PruneStore> PruneStore for RateLimited<S> {
         self.store.facts(found)
     }
 
+    fn facts_many(&self, found: &[Stored]) -> Vec<Result<Option<Facts>>> {
+        self.store.facts_many(found)
+    }
+
+    fn is_dated(&self) -> bool {
+        self.store.is_dated()
+    }
+
     fn remove(&self, found: &Stored) -> Result<()> {
         self.store.remove(found)
     }
@@ -148,13 +156,6 @@ mod tests {
 
     use super::*;
     use crate::MemoryStore;
-    use crate::testing::conformance;
-
-    #[test]
-    fn a_store_of_limited_rate_conforms() {
-        let rate = Rate::new(1 << 30);
-        conformance::all(|| RateLimited::new(MemoryStore::default(), rate.clone()));
-    }
 
     #[test]
     fn bytes_take_their_time_whoever_moves_them() {

@@ -221,6 +221,19 @@ impl<S: PruneStore> PruneStore for Retrying<S> {
         self.run(|| self.store.facts(found))
     }
 
+    fn facts_many(&self, found: &[Stored]) -> Vec<Result<Option<Facts>>> {
+        let mut outcomes = self.store.facts_many(found);
+        self.retry.run_many(&mut outcomes, &self.stop, |failed| {
+            let found: Vec<Stored> = failed.iter().map(|&place| found[place].clone()).collect();
+            self.store.facts_many(&found)
+        });
+        outcomes
+    }
+
+    fn is_dated(&self) -> bool {
+        self.store.is_dated()
+    }
+
     fn remove(&self, found: &Stored) -> Result<()> {
         self.run(|| self.store.remove(found))
     }

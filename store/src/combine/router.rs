@@ -438,13 +438,6 @@ mod tests {
         assert!(router.has(&ids[1]).is_err());
     }
 
-    #[test]
-    fn mirrors_conform() {
-        crate::testing::conformance::writable(|| {
-            Router::new(vec![MemoryStore::default(), MemoryStore::default()])
-        });
-    }
-
     /// A store that cannot hand out its first copy, but has others.
     struct Damaged(Vec<u8>);
 

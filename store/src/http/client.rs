@@ -22,6 +22,16 @@ const REDIRECTS: usize = 10;
 
 /// A client for servers that are reached in this way.
 pub(crate) fn client(options: &RemoteOptions) -> Result<Client> {
+    build(options, redirect::Policy::limited(REDIRECTS))
+}
+
+/// A client that goes nowhere but where it is sent: what it says is for nobody else.
+#[cfg(feature = "oci")]
+pub(crate) fn direct_client(options: &RemoteOptions) -> Result<Client> {
+    build(options, redirect::Policy::none())
+}
+
+fn build(options: &RemoteOptions, redirects: redirect::Policy) -> Result<Client> {
     // The first wins; all of ours are the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut client = Client::builder()
@@ -30,7 +40,7 @@ pub(crate) fn client(options: &RemoteOptions) -> Result<Client> {
         .pool_idle_timeout(IDLE_TIMEOUT)
         .pool_max_idle_per_host(options.connections.max(1))
         .http2_adaptive_window(true)
-        .redirect(redirect::Policy::limited(REDIRECTS))
+        .redirect(redirects)
         // A URL may hold a password or be signed: nobody else's to see.
         .referer(false)
         .tls_danger_accept_invalid_certs(options.trust_insecure);

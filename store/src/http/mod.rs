@@ -14,4 +14,6 @@ mod objects;
 
 pub(crate) use answer::{body, failure, refusal};
 pub(crate) use client::client;
+#[cfg(feature = "oci")]
+pub(crate) use client::direct_client;
 pub(crate) use objects::HttpObjects;

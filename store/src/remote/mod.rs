@@ -20,8 +20,10 @@ pub(crate) mod runtime;
 mod stop;
 pub(crate) mod store;
 
+#[cfg(feature = "testing")]
+pub(crate) mod memory;
 #[cfg(test)]
-mod memory;
+mod tests;
 
 pub use options::{Credentials, RemoteOptions, Retry, Secret};
 pub use stop::Stop;

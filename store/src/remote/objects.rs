@@ -74,6 +74,9 @@ pub(crate) trait ListObjects: WriteObjects {
     /// How far a listing has come.
     type Cursor: Default + Send;
 
+    /// Whether the facts say when an object was written.
+    const IS_DATED: bool = true;
+
     /// The next objects in the place, at any depth, or `None` at the end.
     fn list(&self, cursor: &mut Self::Cursor) -> impl Future<Output = Result<Option<Page>>> + Send;
 

@@ -242,6 +242,15 @@ impl<O: ListObjects> PruneStore for RemoteStore<O> {
         wait(self.request(&name, self.objects.facts(&name)))
     }
 
+    fn facts_many(&self, found: &[Stored]) -> Vec<Result<Option<Facts>>> {
+        let names: Vec<String> = found.iter().map(|found| self.object(found)).collect();
+        all_in_order(names.iter().map(|name| self.request(name, self.objects.facts(name))))
+    }
+
+    fn is_dated(&self) -> bool {
+        O::IS_DATED
+    }
+
     fn remove(&self, found: &Stored) -> Result<()> {
         self.remove_many(std::slice::from_ref(found)).pop().unwrap_or(Ok(()))
     }

@@ -8,3 +8,5 @@ mod recorder;
 pub use faulty::{Fault, Faulty};
 pub use pair::Pair;
 pub use recorder::{Call, Recorder};
+
+pub use crate::remote::memory::far_memory;

@@ -78,6 +78,14 @@ impl<R: Store, W: PruneStore> PruneStore for Pair<R, W> {
         self.writer.facts(found)
     }
 
+    fn facts_many(&self, found: &[Stored]) -> Vec<Result<Option<Facts>>> {
+        self.writer.facts_many(found)
+    }
+
+    fn is_dated(&self) -> bool {
+        self.writer.is_dated()
+    }
+
     fn remove(&self, found: &Stored) -> Result<()> {
         self.writer.remove(found)
     }
