@@ -102,7 +102,7 @@ fn paths_that_are_not_clean_are_redirected_before_anything_else() {
     for (asked, location) in [
         (format!("/{chunk}"), chunk.clone()),
         (format!("/a/..{chunk}?x=../y"), format!("{chunk}?x=../y")),
-        (format!("/.{chunk}"), chunk.clone()),
+        (format!("/.{chunk}"), chunk),
         ("//example.org/%2e%2e/".to_owned(), "/example.org/%2e%2e/".to_owned()),
         ("/../../etc/passwd".to_owned(), "/etc/passwd".to_owned()),
     ] {
