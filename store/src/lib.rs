@@ -11,6 +11,7 @@
 //! memory     a store in memory
 //! local      a directory of chunk files
 //! ssh        stores behind ssh, and the other side of them
+//! sftp       stores by SFTP (feature `sftp`)
 //! combine    stores made of stores
 //! serve      chunks and indexes over HTTP (feature `serve`)
 //! testing    conformance suite, call recorder, fault injector (feature `testing`)
@@ -33,6 +34,8 @@ mod options;
 mod remote;
 #[cfg(feature = "serve")]
 pub mod serve;
+#[cfg(feature = "sftp")]
+mod sftp;
 pub mod ssh;
 mod store;
 #[cfg(feature = "testing")]

@@ -12,8 +12,12 @@ use crate::combine::{Cache, RateLimited, Retrying, Router};
 #[cfg(feature = "http")]
 use crate::http::HttpObjects;
 use crate::local::{LocalOptions, LocalStore, LruStore};
+#[cfg(feature = "sftp")]
+use crate::remote::objects::ListObjects;
 use crate::remote::store::RemoteStore;
 use crate::remote::{RemoteOptions, index};
+#[cfg(feature = "sftp")]
+use crate::sftp::SftpObjects;
 use crate::ssh::SshStore;
 use crate::{CacheOptions, Error, Location, PruneStore, Result, Store, StoreOptions, WriteStore};
 
@@ -30,6 +34,11 @@ macro_rules! with_backend {
                 #[cfg(feature = "http")]
                 "http" | "https" => {
                     let $objects = HttpObjects::new(url, &location.without_secrets(), remote)?;
+                    $then
+                }
+                #[cfg(feature = "sftp")]
+                "sftp" => {
+                    let $objects = SftpObjects::new(url, &location.without_secrets(), remote)?;
                     $then
                 }
                 _ => Err(no_store(location)),
@@ -58,6 +67,11 @@ pub fn open_writable(mirrors: &[Place]) -> Result<Box<dyn WriteStore>> {
 pub fn open_prunable(location: &Location, options: &StoreOptions) -> Result<Box<dyn PruneStore>> {
     let store: Box<dyn PruneStore> = match location {
         Location::Local(path) => Box::new(LocalStore::alone(path, local(options))?),
+        #[cfg(feature = "sftp")]
+        Location::Remote { scheme, url } if scheme == "sftp" => {
+            let objects = SftpObjects::new(url, &location.without_secrets(), &options.remote)?;
+            far_prunable(objects, location, options)
+        }
         Location::Remote { .. } => {
             let why = "this kind of store does not support pruning".to_owned();
             return Err(Error::Unsupported { place: location.without_secrets(), why });
@@ -189,6 +203,7 @@ fn open_one_writable((location, options): &Place) -> Result<Box<dyn WriteStore>>
         }
         _ => with_backend!(location, &options.remote, objects => {
             let store = RemoteStore::new(objects, location.without_secrets(), options);
+            options.remote.retry.run(&options.remote.stop, || store.prepare())?;
             Ok(far_writable(store, options))
         })?,
     };
@@ -211,6 +226,17 @@ fn far_writable(store: impl WriteStore + 'static, options: &StoreOptions) -> Box
         Some(rate) => Box::new(Retrying::new(RateLimited::new(store, rate), retry, stop)),
         None => Box::new(Retrying::new(store, retry, stop)),
     }
+}
+
+#[cfg(feature = "sftp")]
+fn far_prunable(
+    objects: impl ListObjects,
+    location: &Location,
+    options: &StoreOptions,
+) -> Box<dyn PruneStore> {
+    let RemoteOptions { retry, stop, .. } = options.remote.clone();
+    let store = RemoteStore::new(objects, location.without_secrets(), options);
+    Box::new(Retrying::new(store, retry, stop))
 }
 
 fn log_opened(location: &Location, options: &StoreOptions, purpose: &str) {
