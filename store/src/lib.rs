@@ -12,6 +12,7 @@
 //! local      a directory of chunk files
 //! oci        container registries
 //! ssh        stores behind ssh, and the other side of them
+//! sftp       stores by SFTP (feature `sftp`)
 //! combine    stores made of stores
 //! serve      chunks and indexes over HTTP (feature `serve`)
 //! testing    conformance suite, call recorder, fault injector (feature `testing`)
@@ -36,6 +37,8 @@ mod options;
 mod remote;
 #[cfg(feature = "serve")]
 pub mod serve;
+#[cfg(feature = "sftp")]
+mod sftp;
 pub mod ssh;
 mod store;
 #[cfg(feature = "testing")]

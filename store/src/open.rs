@@ -16,8 +16,12 @@ use crate::http::HttpObjects;
 use crate::local::{LocalOptions, LocalStore, LruStore};
 #[cfg(feature = "oci")]
 use crate::oci::OciObjects;
+#[cfg(any(feature = "oci", feature = "sftp"))]
+use crate::remote::objects::ListObjects;
 use crate::remote::store::RemoteStore;
 use crate::remote::{RemoteOptions, index};
+#[cfg(feature = "sftp")]
+use crate::sftp::SftpObjects;
 use crate::ssh::SshStore;
 use crate::{CacheOptions, Error, Location, PruneStore, Result, Store, StoreOptions, WriteStore};
 
@@ -39,6 +43,11 @@ macro_rules! with_backend {
                 #[cfg(feature = "oci")]
                 "oci+http" | "oci+https" => {
                     let $objects = OciObjects::new(url, &location.without_secrets(), remote)?;
+                    $then
+                }
+                #[cfg(feature = "sftp")]
+                "sftp" => {
+                    let $objects = SftpObjects::new(url, &location.without_secrets(), remote)?;
                     $then
                 }
                 _ => Err(no_store(location)),
@@ -69,9 +78,13 @@ pub fn open_prunable(location: &Location, options: &StoreOptions) -> Result<Box<
         Location::Local(path) => Box::new(LocalStore::alone(path, local(options))?),
         #[cfg(feature = "oci")]
         Location::Remote { scheme, url } if scheme.starts_with("oci+") => {
-            let shown = location.without_secrets();
-            let objects = OciObjects::new(url, &shown, &options.remote)?;
-            far_prunable(RemoteStore::new(objects, shown, options), options)
+            let objects = OciObjects::new(url, &location.without_secrets(), &options.remote)?;
+            far_prunable(objects, location, options)
+        }
+        #[cfg(feature = "sftp")]
+        Location::Remote { scheme, url } if scheme == "sftp" => {
+            let objects = SftpObjects::new(url, &location.without_secrets(), &options.remote)?;
+            far_prunable(objects, location, options)
         }
         Location::Remote { .. } => {
             let why = "this kind of store does not support pruning".to_owned();
@@ -201,6 +214,7 @@ fn open_one_writable((location, options): &Place) -> Result<Box<dyn WriteStore>>
         }
         _ => with_backend!(location, &options.remote, objects => {
             let store = RemoteStore::new(objects, location.without_secrets(), options);
+            options.remote.retry.run(&options.remote.stop, || store.prepare())?;
             Ok(far_writable(store, options))
         })?,
     };
@@ -225,9 +239,14 @@ fn far_writable(store: impl WriteStore + 'static, options: &StoreOptions) -> Box
     }
 }
 
-#[cfg(feature = "oci")]
-fn far_prunable(store: impl PruneStore + 'static, options: &StoreOptions) -> Box<dyn PruneStore> {
+#[cfg(any(feature = "oci", feature = "sftp"))]
+fn far_prunable(
+    objects: impl ListObjects + 'static,
+    location: &Location,
+    options: &StoreOptions,
+) -> Box<dyn PruneStore> {
     let RemoteOptions { retry, rate, stop, .. } = options.remote.clone();
+    let store = RemoteStore::new(objects, location.without_secrets(), options);
     match rate {
         Some(rate) => Box::new(Retrying::new(RateLimited::new(store, rate), retry, stop)),
         None => Box::new(Retrying::new(store, retry, stop)),

@@ -4,7 +4,7 @@
 //! let sshd = Sshd::start();
 //! command.env("CASYNC_SSH_PATH", sshd.client());
 //! ```
-//! Any host name leads to it. It has `Subsystem sftp internal-sftp`.
+//! Any host name leads to it.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -32,10 +32,15 @@ pub struct Sshd {
 
 impl Sshd {
     pub fn start() -> Self {
+        Self::with_sftp("internal-sftp")
+    }
+
+    /// One with another server of files.
+    pub fn with_sftp(command: &str) -> Self {
         for _ in 0..TRIES {
             let directory = tempfile::tempdir().unwrap();
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            configure(directory.path(), port);
+            configure(directory.path(), port, command);
             let mut child = Command::new(SSHD)
                 .args(["-D", "-e", "-f"])
                 .arg(directory.path().join("sshd_config"))
@@ -61,6 +66,11 @@ impl Sshd {
         self.directory.path().join("ssh")
     }
 
+    /// Does not know its users any more.
+    pub fn forget_users(&self) {
+        fs::write(self.directory.path().join("user.pub"), "").unwrap();
+    }
+
     /// Where its users are at home.
     pub fn home(&self) -> PathBuf {
         self.directory.path().join("home")
@@ -79,7 +89,7 @@ impl Drop for Sshd {
     }
 }
 
-fn configure(directory: &Path, port: u16) {
+fn configure(directory: &Path, port: u16, sftp: &str) {
     for name in ["host", "user"] {
         let file = directory.join(name);
         let mut keygen = Command::new("ssh-keygen");
@@ -102,8 +112,8 @@ fn configure(directory: &Path, port: u16) {
         format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {place}/host\n\
              AuthorizedKeysFile {place}/user.pub\nPidFile none\nStrictModes no\nUsePAM no\n\
-             PasswordAuthentication no\nMaxStartups 100\nSetEnv HOME={place}/home\n\
-             Subsystem sftp internal-sftp\n"
+             PasswordAuthentication no\nKbdInteractiveAuthentication no\nMaxStartups 100\nSetEnv HOME={place}/home\n\
+             Subsystem sftp {sftp}\n"
         ),
     );
     // Tests that name an unknown host mean it.

@@ -23,7 +23,8 @@ use cairn_store::{Durability, MemoryStore, Retry, Stop, StoreOptions};
 
 use common::desync_is_here;
 use places::{
-    CAIRN, at_ssh, directory, in_registry, lru, mirrored_directories, read_at_ssh, sealed, served,
+    CAIRN, at_sftp, at_ssh, behind_desync, behind_nginx, directory, in_registry, lru,
+    mirrored_directories, read_at_ssh, sealed, served,
 };
 use spread::{Side, Spread, shared};
 
@@ -77,6 +78,10 @@ conform! {
     ssh_with_cairn_there: writable(at_ssh(CAIRN));
     ssh_read_with_casync_there: writable(read_at_ssh("casync"));
     ssh_read_with_cairn_there: writable(read_at_ssh(CAIRN));
+    http_by_nginx: writable(behind_nginx(Form::default()));
+    http_by_nginx_of_plain_chunks: writable(behind_nginx(plain()));
+    sftp: all(at_sftp(Form::default()));
+    sftp_of_plain_sealed_chunks: all(at_sftp(sealed(plain(), Cipher::Aes256Gcm)));
     oci: all(in_registry(Form::default()));
     oci_of_plain_sealed_chunks: all(in_registry(sealed(plain(), Cipher::Aes256Gcm)));
 }
@@ -85,6 +90,13 @@ conform! {
 fn ssh_read_with_desync_there() {
     if desync_is_here("ssh_read_with_desync_there") {
         conformance::writable(read_at_ssh("desync"));
+    }
+}
+
+#[test]
+fn http_by_desync() {
+    if desync_is_here("http_by_desync") {
+        conformance::writable(behind_desync());
     }
 }
 

@@ -13,7 +13,7 @@ use cairn_store::serve::{
     ChunkService, Limits, Reader, Server, ServerOptions, Stopper, StoreNames, WireOptions,
 };
 use cairn_store::ssh::{Programs, SshStore};
-use cairn_store::testing::Pair;
+use cairn_store::testing::{Pair, by_program};
 use cairn_store::{
     Durability, LocalOptions, LocalStore, Location, MemoryStore, PruneStore, Result, StoreOptions,
     WriteStore, open_prunable, open_writable,
@@ -21,7 +21,10 @@ use cairn_store::{
 use tempfile::TempDir;
 
 use crate::common::Sandbox;
+use crate::common::nginx::Nginx;
 use crate::common::registry::{Registry, Setup};
+use crate::common::server::DesyncServer;
+use crate::common::sshd::Sshd;
 use crate::common::stand_in::HERE;
 
 pub const CAIRN: &str = env!("CARGO_BIN_EXE_cairn");
@@ -111,6 +114,31 @@ pub fn served(form: Form) -> impl Fn() -> Box<dyn WriteStore> {
     }
 }
 
+/// Behind nginx, which takes what is sent to it.
+pub fn behind_nginx(form: Form) -> impl Fn() -> Box<dyn WriteStore> {
+    let fresh = Fresh::new();
+    let nginx = Nginx::new(fresh.directory.path(), "dav_methods PUT; create_full_put_path on;");
+    move || {
+        let path = fresh.path();
+        let url = nginx.url(path.file_name().unwrap().to_str().unwrap());
+        open_writable(&[(url.parse().unwrap(), quick(&form))]).unwrap()
+    }
+}
+
+/// Behind the real desync.
+pub fn behind_desync() -> impl Fn() -> Box<dyn WriteStore> {
+    let (sandbox, servers) = (Sandbox::new(), RefCell::new(Vec::new()));
+    move || {
+        let mut servers = servers.borrow_mut();
+        let store = format!("store{}", servers.len());
+        std::fs::create_dir(sandbox.path(&store)).unwrap();
+        let server = DesyncServer::start(&sandbox, &format!("chunk-server -w -s {store}"));
+        let location = format!("http://{}/", server.address);
+        servers.push(server);
+        open_writable(&[(location.parse().unwrap(), quick(&Form::default()))]).unwrap()
+    }
+}
+
 /// In a directory behind an ssh that goes nowhere, with this program on the other side.
 pub fn at_ssh(remote: &'static str) -> impl Fn() -> SshStore {
     let ssh = Ssh::new(remote);
@@ -148,6 +176,17 @@ impl Ssh {
 
 fn there(path: &Path) -> Location {
     format!("ssh://there{}", path.display()).parse().unwrap()
+}
+
+/// In a directory behind a real sshd.
+pub fn at_sftp(form: Form) -> impl Fn() -> Box<dyn PruneStore> {
+    let (sshd, fresh) = (Sshd::start(), Fresh::new());
+    move || {
+        let path = fresh.path();
+        std::fs::create_dir(&path).unwrap();
+        let location = format!("sftp://there{}", path.display()).parse().unwrap();
+        Box::new(by_program(sshd.client().into(), &location, &quick(&form)).unwrap())
+    }
 }
 
 /// In a repository of Debian's docker-registry.

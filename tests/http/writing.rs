@@ -1,38 +1,13 @@
 //! Stores on servers that can be written to: nginx with DAV, and the real desync.
 
-use std::cell::Cell;
-use std::process::{Child, Command, Stdio};
-use std::thread;
 use std::time::Duration;
 
-use cairn_formats::Form;
-use cairn_store::testing::conformance;
-use cairn_store::{Location, StoreOptions, WriteStore, open_writable};
-
 use super::common::fault_proxy::{Fault, FaultProxy, Which};
-use super::common::nginx::{Nginx, free_address};
+use super::common::nginx::Nginx;
+use super::common::server::DesyncServer;
 use super::common::{Sandbox, desync_is_here, random, text};
 
 const PUT: &str = "dav_methods PUT; create_full_put_path on;";
-
-fn writable(url: &str, form: Form) -> Box<dyn WriteStore> {
-    let location: Location = url.parse().unwrap();
-    open_writable(&[(location, StoreOptions { form, ..StoreOptions::default() })]).unwrap()
-}
-
-#[test]
-fn a_store_behind_nginx_conforms() {
-    let sandbox = Sandbox::new();
-    let nginx = Nginx::new(&sandbox.path("."), PUT);
-    let number = Cell::new(0);
-    for compressed in [true, false] {
-        conformance::writable(|| {
-            number.set(number.get() + 1);
-            let form = Form::default().with_compression(compressed);
-            writable(&nginx.url(&format!("store{}", number.get())), form)
-        });
-    }
-}
 
 #[test]
 fn jobs_write_what_they_write_to_a_directory() {
@@ -87,72 +62,28 @@ fn what_is_sent_is_sent_beside_each_other() {
     }
 }
 
-/// A server of the real desync, which ends with the test.
-struct Desync {
-    server: Child,
-    url: String,
-}
-
-impl Desync {
-    fn new(sandbox: &Sandbox, command: &str, store: &str) -> Self {
-        std::fs::create_dir_all(sandbox.path(store)).unwrap();
-        let address = free_address();
-        let mut desync = Command::new("desync");
-        desync.args([command, "-w", "-s", store, "-l", &address.to_string()]);
-        desync.current_dir(sandbox.path(".")).env("HOME", sandbox.path("home"));
-        let server = desync.stderr(Stdio::null()).spawn().unwrap();
-        let desync = Self { server, url: format!("http://{address}/") };
-        for _ in 0..2000 {
-            if std::net::TcpStream::connect(address).is_ok() {
-                return desync;
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
-        panic!("desync {command} does not start");
-    }
-}
-
-impl Drop for Desync {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
-}
-
 #[test]
 fn the_real_desync_serves_us() {
     if !desync_is_here("the_real_desync_serves_us") {
         return;
     }
     let sandbox = Sandbox::with_store(&[random(1, 500_000), text(700_000)].concat());
-    let chunks = Desync::new(&sandbox, "chunk-server", "theirs");
-    let indexes = Desync::new(&sandbox, "index-server", "indexes");
-    let index = format!("{}new.caibx", indexes.url);
-    sandbox.cairn(&format!("make {index} blob -s {}", chunks.url)).succeeds_silently();
+    for directory in ["theirs", "indexes"] {
+        std::fs::create_dir(sandbox.path(directory)).unwrap();
+    }
+    let chunks = DesyncServer::start(&sandbox, "chunk-server -w -s theirs");
+    let indexes = DesyncServer::start(&sandbox, "index-server -w -s indexes");
+    let [chunks, indexes] = [&chunks, &indexes].map(|server| format!("http://{}/", server.address));
+    let index = format!("{}new.caibx", indexes);
+    sandbox.cairn(&format!("make {index} blob -s {}", chunks)).succeeds_silently();
     assert_eq!(sandbox.files("theirs"), sandbox.files("store"));
     assert!(sandbox.read("indexes/new.caibx") == sandbox.read("blob.caibx"));
-    sandbox.cairn(&format!("extract {index} out -s {}", chunks.url)).succeeds_silently();
+    sandbox.cairn(&format!("extract {index} out -s {}", chunks)).succeeds_silently();
     assert!(sandbox.read("out") == sandbox.read("blob"));
-    sandbox.cairn(&format!("info {index} -s {} --check", chunks.url)).succeeds();
-    let missing = format!("{}none.caibx", indexes.url);
+    sandbox.cairn(&format!("info {index} -s {} --check", chunks)).succeeds();
+    let missing = format!("{}none.caibx", indexes);
     let failed = sandbox.cairn(&format!("list-chunks {missing}")).fails(&[]);
     assert_eq!(failed.error(), format!("cannot read index {missing}: there is no such index"));
     sandbox.desync("extract -s theirs indexes/new.caibx out2").succeeds();
     assert!(sandbox.read("out2") == sandbox.read("blob"));
-}
-
-#[test]
-fn a_store_behind_the_real_desync_conforms() {
-    if !desync_is_here("a_store_behind_the_real_desync_conforms") {
-        return;
-    }
-    let sandbox = Sandbox::new();
-    let servers = std::cell::RefCell::new(Vec::new());
-    conformance::writable(|| {
-        let mut servers = servers.borrow_mut();
-        let server = Desync::new(&sandbox, "chunk-server", &format!("store{}", servers.len()));
-        let store = writable(&server.url, Form::default());
-        servers.push(server);
-        store
-    });
 }

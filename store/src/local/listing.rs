@@ -87,7 +87,7 @@ pub(super) fn entries(path: &Path) -> Result<Vec<DirEntry>> {
 }
 
 /// Whether a name is that of a directory of chunks: the first digits of their ids.
-pub(super) fn is_prefix(name: &OsStr) -> bool {
+pub(crate) fn is_prefix(name: &OsStr) -> bool {
     let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     name.len() == 4 && name.as_encoded_bytes().iter().all(is_digit)
 }

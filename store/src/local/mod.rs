@@ -21,6 +21,8 @@ mod output;
 pub use chunks::{Durability, LocalOptions, LocalStore};
 pub(crate) use chunks::{LARGEST_FILE, TEMPORARY_PREFIX};
 pub use late::fails_late;
+#[cfg(feature = "sftp")]
+pub(crate) use listing::is_prefix;
 pub use lru::LruStore;
 pub use new_file::{NewFile, leads_to_descriptor};
 pub use output::Output;

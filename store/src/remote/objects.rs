@@ -49,6 +49,11 @@ pub(crate) trait Objects: Send + Sync + 'static {
 
 /// A place to write to.
 pub(crate) trait WriteObjects: Objects {
+    /// Makes sure that the place can be written to, as far as it can be told beforehand.
+    fn prepare(&self) -> impl Future<Output = Result<()>> + Send {
+        async { Ok(()) }
+    }
+
     /// Writes an object, which appears whole or not at all, in place of one by the same name.
     fn put(&self, name: &str, bytes: Bytes) -> impl Future<Output = Result<()>> + Send;
 

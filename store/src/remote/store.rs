@@ -120,6 +120,12 @@ impl<O: Objects> RemoteStore<O> {
 }
 
 impl<O: WriteObjects> RemoteStore<O> {
+    /// Makes sure that the place can be written to, as far as it can be told beforehand.
+    pub(crate) fn prepare(&self) -> Result<()> {
+        let prepared = in_time(self.timeout, || self.name.clone(), self.objects.prepare());
+        wait(self.stop.or(prepared))
+    }
+
     async fn put_one(&self, chunk: &CodedChunk) -> Result<()> {
         let name = self.form.path(&chunk.id());
         let bytes = self.form.seal(chunk).map_err(Error::invalid(self.name.as_str()))?;
@@ -227,14 +233,15 @@ impl<O: ListObjects> PruneStore for RemoteStore<O> {
     fn list(&self, each: &mut dyn FnMut(Stored, Option<Facts>) -> Result<()>) -> Result<()> {
         let mut cursor = O::Cursor::default();
         let place = || self.name.clone();
-        while let Some(page) = wait(in_time(self.timeout, place, self.objects.list(&mut cursor)))? {
+        loop {
+            let listed = in_time(self.timeout, place, self.objects.list(&mut cursor));
+            let Some(page) = wait(self.stop.or(listed))? else { return Ok(()) };
             for (name, facts) in page {
                 if let Some(found) = self.found(name) {
                     each(found, facts)?;
                 }
             }
         }
-        Ok(())
     }
 
     fn facts(&self, found: &Stored) -> Result<Option<Facts>> {
@@ -257,6 +264,10 @@ impl<O: ListObjects> PruneStore for RemoteStore<O> {
 
     fn remove_many(&self, found: &[Stored]) -> Vec<Result<()>> {
         let names: Vec<String> = found.iter().map(|found| self.object(found)).collect();
-        wait(self.objects.remove(&names))
+        let removed = async { Ok(self.objects.remove(&names).await) };
+        match wait(self.stop.or(removed)) {
+            Ok(outcomes) => outcomes,
+            Err(_) => names.iter().map(|_| Err(Error::Stopped)).collect(),
+        }
     }
 }

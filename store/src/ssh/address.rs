@@ -6,10 +6,10 @@
 //! ```
 //! The path begins with its slash. User and path may have `%20` and the like.
 
-use std::env;
 use std::ffi::OsString;
 use std::process::Command;
 
+use super::destination::{Destination, decoded_text, program, variable};
 use crate::{Error, Location, Result};
 
 /// The programs at both ends of a connection.
@@ -24,13 +24,7 @@ pub struct Programs {
 impl Default for Programs {
     /// As the variables say that casync and desync know, too.
     fn default() -> Self {
-        let variable = |name, usual: &str| {
-            env::var_os(name).filter(|value| !value.is_empty()).unwrap_or(usual.into())
-        };
-        Self {
-            ssh: variable("CASYNC_SSH_PATH", "ssh"),
-            remote: variable("CASYNC_REMOTE_PATH", "casync"),
-        }
+        Self { ssh: program(), remote: variable("CASYNC_REMOTE_PATH", "casync") }
     }
 }
 
@@ -39,9 +33,7 @@ impl Default for Programs {
 pub(super) struct Address {
     /// As the user named it, without secrets.
     pub(super) place: String,
-    /// What ssh is to connect to.
-    destination: String,
-    port: Option<u16>,
+    destination: Destination,
     path: String,
 }
 
@@ -49,8 +41,7 @@ impl Address {
     /// Takes a URL apart.
     pub(super) fn of(location: &Location) -> Result<Self> {
         let place = location.without_secrets();
-        parse(&location.to_string(), &place)
-            .map_err(|why| Error::Unsupported { place, why: why.to_owned() })
+        parse(&location.to_string(), &place).map_err(|why| Error::Unsupported { place, why })
     }
 
     /// ssh, with a command for the other side: a verb of casync with the index it is about, if any, and
@@ -58,96 +49,20 @@ impl Address {
     pub(super) fn command(&self, programs: &Programs, verb: &str, index: &str) -> Command {
         let mut line = programs.remote.clone();
         line.push(format!(" {verb} - - {} {}", quoted(index), quoted(&self.path)));
-        let mut command = Command::new(&programs.ssh);
-        if let Some(port) = self.port {
-            command.args(["-p", &port.to_string()]);
-        }
-        command.args(["--", &self.destination]).arg(line);
+        let mut command = self.destination.command(&programs.ssh, &[]);
+        command.arg(line);
         command
     }
 }
 
-fn parse(url: &str, place: &str) -> std::result::Result<Address, &'static str> {
+fn parse(url: &str, place: &str) -> std::result::Result<Address, String> {
     let rest = url.strip_prefix("ssh://").ok_or("not the location of a store behind ssh")?;
     if rest.contains(['?', '#']) {
-        return Err("`?` and `#` in the path must be written `%3F` and `%23`");
+        return Err("`?` and `#` in the path must be written `%3F` and `%23`".to_owned());
     }
     let (authority, path) = rest.split_at(rest.find('/').ok_or("it names no directory")?);
-    let (user, host) = match authority.rsplit_once('@') {
-        Some((user, host)) => (Some(user), host),
-        None => (None, authority),
-    };
-    let user = match user.map(|user| user.split_once(':').unwrap_or((user, ""))) {
-        Some((user, password)) => {
-            if !password.is_empty() {
-                tracing::warn!(store = place, "ssh takes no password from a URL");
-            }
-            Some(decoded(user)?)
-        }
-        None => None,
-    };
-    let (host, port) = split_port(host)?;
-    let host = decoded(host)?;
-    let destination = match user {
-        Some(user) => format!("{user}@{host}"),
-        None => host.clone(),
-    };
-    if host.is_empty() {
-        return Err("it names no host");
-    }
-    // ssh would take it for a flag, and there are flags that run commands.
-    if destination.starts_with('-') || host.starts_with('-') {
-        return Err("invalid ssh destination: must not begin with '-'");
-    }
-    if destination.contains(|c: char| c.is_control() || c.is_whitespace()) {
-        return Err("the host or user has blanks or control characters");
-    }
-    Ok(Address { place: place.to_owned(), destination, port, path: decoded(path)? })
-}
-
-/// A host and the port behind it. IPv6 addresses stand in brackets.
-fn split_port(host: &str) -> std::result::Result<(&str, Option<u16>), &'static str> {
-    let (host, port) = match host.strip_prefix('[') {
-        Some(rest) => {
-            let (host, rest) = rest.split_once(']').ok_or("an address without its `]`")?;
-            match rest.strip_prefix(':') {
-                Some(port) => (host, port),
-                None if rest.is_empty() => (host, ""),
-                None => return Err("something stands between `]` and the path"),
-            }
-        }
-        None => host.split_once(':').unwrap_or((host, "")),
-    };
-    let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
-    match port.parse() {
-        _ if port.is_empty() => Ok((host, None)),
-        Ok(port) if port > 0 && is_number => Ok((host, Some(port))),
-        _ => Err("the port is no number from 1 to 65535"),
-    }
-}
-
-/// With each `%41` replaced by its byte.
-fn decoded(text: &str) -> std::result::Result<String, &'static str> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, behind)) = rest.split_first() {
-        rest = behind;
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digit = |at: usize| rest.get(at).and_then(|&digit| char::from(digit).to_digit(16));
-        match (digit(0), digit(1)) {
-            (Some(high), Some(low)) => bytes.push((high << 4 | low) as u8),
-            _ => return Err("a `%` without two hex digits behind it; itself it is written `%25`"),
-        }
-        rest = &rest[2..];
-    }
-    match String::from_utf8(bytes) {
-        Ok(text) if text.contains('\0') => Err("a NUL is part of no name"),
-        Ok(text) => Ok(text),
-        Err(_) => Err("what its `%` stand for is not UTF-8"),
-    }
+    let destination = Destination::parse(authority, place)?;
+    Ok(Address { place: place.to_owned(), destination, path: decoded_text(path)? })
 }
 
 /// A word for a shell.
@@ -164,7 +79,7 @@ mod tests {
 
     fn address(url: &str) -> std::result::Result<(String, Option<u16>, String), String> {
         let address = Address::of(&url.parse().unwrap()).map_err(|e| e.to_string())?;
-        Ok((address.destination, address.port, address.path))
+        Ok((address.destination.name, address.destination.port, address.path))
     }
 
     #[test]

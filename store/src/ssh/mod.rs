@@ -9,6 +9,7 @@
 
 mod address;
 mod client;
+pub(crate) mod destination;
 mod patient;
 mod pool;
 mod pull;

@@ -10,3 +10,5 @@ pub use pair::Pair;
 pub use recorder::{Call, Recorder};
 
 pub use crate::remote::memory::far_memory;
+#[cfg(feature = "sftp")]
+pub use crate::sftp::by_program;
