@@ -24,7 +24,7 @@ fn what_is_not_there_is_told_of() {
     let index = url("store/none.caibx");
     fails(
         format!("list-chunks {index}"),
-        &[&format!("cannot read index {index}: entity not found")],
+        &[&format!("cannot read index {index}: there is no such index")],
     );
     let below = url("none/store");
     fails(

@@ -151,7 +151,7 @@ impl Session {
                     Ok(Some(Frame::Abort { errno, reason })) => {
                         return self.aborted(errno, &reason);
                     }
-                    Ok(Some(_)) => {}
+                    Ok(Some(_)) => self.has_answered = true,
                     Ok(None) => break,
                     Err(e) => return self.failed(e),
                 }
