@@ -26,6 +26,8 @@ mod index;
 pub mod local;
 mod location;
 pub mod memory;
+#[cfg(feature = "object")]
+mod object;
 mod open;
 mod options;
 mod remote;

@@ -12,6 +12,8 @@ use crate::combine::{Cache, RateLimited, Retrying, Router};
 #[cfg(feature = "http")]
 use crate::http::HttpObjects;
 use crate::local::{LocalOptions, LocalStore, LruStore};
+#[cfg(feature = "object")]
+use crate::object::BucketObjects;
 use crate::remote::store::RemoteStore;
 use crate::remote::{RemoteOptions, index};
 use crate::{CacheOptions, Error, Location, PruneStore, Result, Store, StoreOptions, WriteStore};
@@ -29,6 +31,11 @@ macro_rules! with_backend {
                 #[cfg(feature = "http")]
                 "http" | "https" => {
                     let $objects = HttpObjects::new(url, &location.without_secrets(), remote)?;
+                    $then
+                }
+                #[cfg(feature = "object")]
+                scheme if is_bucket(scheme) => {
+                    let $objects = BucketObjects::new(url, &location.without_secrets(), remote)?;
                     $then
                 }
                 _ => Err(no_store(location)),
@@ -57,6 +64,13 @@ pub fn open_writable(mirrors: &[Place]) -> Result<Box<dyn WriteStore>> {
 pub fn open_prunable(location: &Location, options: &StoreOptions) -> Result<Box<dyn PruneStore>> {
     let store: Box<dyn PruneStore> = match location {
         Location::Local(path) => Box::new(LocalStore::alone(path, local(options))?),
+        #[cfg(feature = "object")]
+        Location::Remote { scheme, url } if is_bucket(scheme) => {
+            let shown = location.without_secrets();
+            let objects = BucketObjects::new(url, &shown, &options.remote)?;
+            let store = RemoteStore::new(objects, shown, options);
+            Box::new(Retrying::new(store, options.remote.retry))
+        }
         Location::Remote { .. } => {
             let why = "this kind of store does not support pruning".to_owned();
             return Err(Error::Unsupported { place: location.without_secrets(), why });
@@ -65,6 +79,11 @@ pub fn open_prunable(location: &Location, options: &StoreOptions) -> Result<Box<
     };
     log_opened(location, options, "for pruning");
     Ok(store)
+}
+
+#[cfg(feature = "object")]
+fn is_bucket(scheme: &str) -> bool {
+    matches!(scheme, "s3" | "s3+http" | "s3+https" | "gs" | "az" | "az+http" | "az+https")
 }
 
 /// Puts a cache in front of a store. A missing directory is created.
