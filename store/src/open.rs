@@ -69,7 +69,7 @@ pub fn open_prunable(location: &Location, options: &StoreOptions) -> Result<Box<
             let shown = location.without_secrets();
             let objects = BucketObjects::new(url, &shown, &options.remote)?;
             let store = RemoteStore::new(objects, shown, options);
-            Box::new(Retrying::new(store, options.remote.retry))
+            Box::new(Retrying::new(store, options.remote.retry, options.remote.stop.clone()))
         }
         Location::Remote { .. } => {
             let why = "this kind of store does not support pruning".to_owned();

@@ -5,12 +5,14 @@
 //! file       its bytes -> sections of entries
 //! key        the keys an entry may have
 //! entry      a location -> the entry that is for it      pattern   what keys may hold
+//! credentials   who we are, from sections of their own
 //! settings   flag > environment > file > default, for one store, each value with its origin
 //! print      the configuration as text
 //! command    `cairn config`
 //! ```
 
 mod command;
+mod credentials;
 mod entry;
 mod file;
 mod key;
@@ -96,9 +98,14 @@ impl Config {
         self.source.as_ref().map_or(Origin::Default, |(path, _)| Origin::File(path.clone()))
     }
 
-    /// The settings by the entry for `wanted`; `typed` is what stood on the command line.
-    fn settings(&self, wanted: &str, typed: &Location, flags: &Flags) -> anyhow::Result<Settings> {
-        let typed = typed.without_secrets();
+    /// The settings by the entry for `wanted`; `location` is what stood on the command line.
+    fn settings(
+        &self,
+        wanted: &str,
+        location: &Location,
+        flags: &Flags,
+    ) -> anyhow::Result<Settings> {
+        let typed = location.without_secrets();
         let entry = match (self.file.section(Section::Stores), &self.source) {
             (Some(section), Some((path, _))) => {
                 let found = entry::find(section, wanted, &self.directory).map_err(|_| {
@@ -109,6 +116,8 @@ impl Config {
             }
             _ => None,
         };
-        Ok(Settings::merge(&typed, flags, self.encryption_key.as_deref(), entry))
+        let credentials = credentials::find(&self.file, location, &self.directory)?;
+        let settings = Settings::merge(&typed, flags, self.encryption_key.as_deref(), entry);
+        Ok(settings.with_credentials(credentials))
     }
 }

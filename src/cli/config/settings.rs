@@ -13,7 +13,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use cairn_formats::Form;
 use cairn_store::{
-    Durability, FormOptions, Location, RemoteOptions, Retry, Secret, Stop, StoreOptions,
+    Credentials, Durability, FormOptions, Location, RemoteOptions, Retry, Secret, Stop,
+    StoreOptions,
 };
 
 use super::super::options::form;
@@ -41,6 +42,8 @@ pub(crate) struct Settings {
     /// What the user called the store.
     location: String,
     values: BTreeMap<Key, (Value, Origin)>,
+    /// Who we are, where that is said beside the settings.
+    credentials: Option<Credentials>,
 }
 
 impl Settings {
@@ -64,7 +67,7 @@ impl Settings {
             Some((*key, (key.default()?, Origin::Default)))
         };
         let values = Section::Stores.keys().iter().filter_map(value).collect();
-        let mut settings = Self { location: location.to_owned(), values };
+        let mut settings = Self { location: location.to_owned(), values, credentials: None };
         if let Some(key) = encryption_key
             && settings.is(Key::Encryption)
             && settings.text(Key::EncryptionKey).is_none()
@@ -75,6 +78,11 @@ impl Settings {
                 .insert(Key::EncryptionKey, (value, Origin::Environment(ENCRYPTION_KEY)));
         }
         settings
+    }
+
+    /// The same, with who we are.
+    pub(super) fn with_credentials(self, credentials: Option<Credentials>) -> Self {
+        Self { credentials, ..self }
     }
 
     /// All values that are set, in desync's order.
@@ -144,7 +152,7 @@ impl Settings {
             },
             rate: None,
             stop: Stop::default(),
-            credentials: None,
+            credentials: self.credentials.clone(),
             retry: Retry {
                 times: self.number(Key::ErrorRetry).clamp(0, u32::MAX.into()) as u32,
                 base_interval: Duration::from_nanos(
