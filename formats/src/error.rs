@@ -89,6 +89,12 @@ pub enum Error {
         /// Which wish, and what is wrong with it.
         why: String,
     },
+    /// What is not said like this in casync's protocol.
+    #[error("not the casync protocol: {why}")]
+    Protocol {
+        /// What was said.
+        why: String,
+    },
     /// The reader or writer below failed.
     #[error(transparent)]
     Io(#[from] io::Error),

@@ -18,9 +18,9 @@ use crate::{ChunkId, ChunkSizes, Digest, Error, Result, flags};
 const INDEX_TYPE: u64 = 0x9682_4d9c_7b12_9ff9;
 const TABLE_TYPE: u64 = 0xe75b_9e11_2f17_417d;
 const TAIL_MARKER: u64 = 0x4b4f_050e_5549_ecd1;
-const HEADER_LEN: usize = 48;
-const TABLE_HEADER_LEN: usize = 16;
-const ITEM_LEN: usize = 40;
+pub(crate) const HEADER_LEN: usize = 48;
+pub(crate) const TABLE_HEADER_LEN: usize = 16;
+pub(crate) const ITEM_LEN: usize = 40;
 
 /// Items read or written at once; their bytes fit a first-level cache.
 const ITEMS_AT_ONCE: usize = 256;
@@ -60,6 +60,9 @@ impl IndexChunk {
 }
 
 impl Index {
+    /// How many bytes an item has, and the tail.
+    pub const ITEM_LEN: usize = ITEM_LEN;
+
     /// An index of a blob, still without chunks.
     pub fn of_blob(digest: Digest, sizes: ChunkSizes) -> Self {
         Self { flags: flags::of_blob(digest), sizes, items: Vec::new() }
@@ -247,7 +250,7 @@ impl Index {
     }
 }
 
-fn read_header(input: &mut impl Read) -> Result<(u64, ChunkSizes)> {
+pub(crate) fn read_header(input: &mut impl Read) -> Result<(u64, ChunkSizes)> {
     let mut header = [0; HEADER_LEN + TABLE_HEADER_LEN];
     let got = read_full(input, &mut header)?;
     if got == 0 {

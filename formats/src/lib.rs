@@ -13,7 +13,9 @@
 //! form      how a store keeps its chunks: which coding, which key, and so which names
 //! batch     many chunks in one answer of a server
 //! index     the list of ids that makes up a blob, `.caibx` and `.caidx`
+//! index_stream  the ids in an index of which more is still to come
 //! flags     the feature word of indexes and archives
+//! protocol  what casync and its kin say to one another over a pipe
 //! ```
 
 pub mod batch;
@@ -26,6 +28,8 @@ pub mod flags;
 pub mod form;
 mod id;
 pub mod index;
+mod index_stream;
+pub mod protocol;
 pub mod seal;
 pub mod simd;
 mod wire;
@@ -39,4 +43,5 @@ pub use error::{Error, Result};
 pub use form::Form;
 pub use id::ChunkId;
 pub use index::{Index, IndexChunk};
+pub use index_stream::IndexStream;
 pub use zeros::is_zero;

@@ -9,9 +9,9 @@
 
 use cairn_formats::Index;
 use cairn_store::{
-    Durability, LocalStore, Location, Place, PruneStore, RemoteOptions, Store, StoreOptions,
-    WriteStore, open, open_cached, open_local, open_prunable, open_writable, read_index,
-    write_index,
+    CacheOptions, Durability, LocalStore, Location, Place, PruneStore, RemoteOptions, Store,
+    StoreOptions, WriteStore, open, open_cached, open_local, open_prunable, open_writable,
+    read_index, write_index,
 };
 
 use super::Context;
@@ -108,8 +108,17 @@ impl<'a> Access<'a> {
     ) -> anyhow::Result<Box<dyn Store>> {
         let source = self.stores(stores)?;
         let Some(location) = cache.location() else { return Ok(source) };
-        let cached = cache.options(stores, repair)?;
-        Ok(open_cached(source, &self.place(location)?, &cached)?)
+        self.in_cache(source, location, &cache.options(stores, repair)?)
+    }
+
+    /// Puts a cache in front of a store.
+    pub(super) fn in_cache(
+        &self,
+        source: Box<dyn Store>,
+        location: &Location,
+        cached: &CacheOptions,
+    ) -> anyhow::Result<Box<dyn Store>> {
+        Ok(open_cached(source, &self.place(location)?, cached)?)
     }
 
     /// Opens a store for writing.
@@ -127,6 +136,20 @@ impl<'a> Access<'a> {
         };
         let mirrors: Vec<Place> =
             location.mirrors().iter().map(place).collect::<anyhow::Result<_>>()?;
+        Ok(open_writable(&mirrors)?)
+    }
+
+    /// Opens a store for writing in the form that is configured for it.
+    pub(super) fn writable_as_configured(
+        &self,
+        location: &Location,
+    ) -> anyhow::Result<Box<dyn WriteStore>> {
+        self.warn_of_useless_flags(std::slice::from_ref(location));
+        let mirrors: Vec<Place> = location
+            .mirrors()
+            .iter()
+            .map(|mirror| self.place(mirror))
+            .collect::<anyhow::Result<_>>()?;
         Ok(open_writable(&mirrors)?)
     }
 

@@ -56,7 +56,7 @@ pub(super) fn warn(line: &str) {
 }
 
 /// `what: why: cause`, without saying anything twice.
-fn one_line(error: &anyhow::Error) -> String {
+pub(super) fn one_line(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain() {
         let text = cause.to_string();

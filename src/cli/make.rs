@@ -73,6 +73,13 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     }
     let access = Access::new(context, &args.reach);
     let index_place = access.index_place(&args.index)?;
+    if args.repair
+        && let Some(store @ Location::Remote { scheme, .. }) = &args.store
+        && scheme == "ssh"
+    {
+        let store = store.without_secrets();
+        anyhow::bail!("{store}: --repair is not possible, casync's protocol replaces no chunks");
+    }
     let store = args.store.as_ref().map(|store| access.writable(store, &args.write)).transpose()?;
     // Only now: opening a store may wait for others, and there is nothing to clean up yet.
     context.signals.catch()?;

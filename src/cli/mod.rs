@@ -5,11 +5,11 @@
 //! ```text
 //! program        the name we were called by      command_line   words -> flags and arguments
 //! config         the configuration file          access         locations -> opened stores
-//! options, store_flags, read_cache, seeds ...    groups of flags
+//! options, store_flags, server_flags, seeds ...  groups of flags
 //! duration, age                                  times as typed
 //! progress       bars and desync's lines         log            what happens, for who wants it
 //! signals        an orderly end                  failure        an error -> a line and an exit code
-//! json           what scripts read
+//! json           what scripts read               pipes   what pull and push share
 //! ```
 
 mod access;
@@ -18,12 +18,14 @@ mod cache;
 mod cat;
 mod chop;
 mod chunk;
+mod chunk_server;
 mod command_line;
 mod completion;
 mod config;
 mod duration;
 mod extract;
 mod failure;
+mod index_server;
 mod info;
 mod inspect_chunks;
 mod json;
@@ -33,12 +35,17 @@ mod log;
 mod make;
 mod manpage;
 mod options;
+mod pipes;
 mod program;
 mod progress;
 mod prune;
+mod pull;
+mod push;
 mod read_cache;
 mod seeds;
+mod server_flags;
 mod signals;
+mod store_file;
 mod store_flags;
 mod verify;
 mod verify_index;
@@ -89,7 +96,18 @@ struct Global {
     /// Log in this form, without --verbose only what may need attention
     #[arg(long, global = true, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
+
+    /// What casync calls its level of logging: from 7 on, all is logged
+    #[arg(long, global = true, hide = true, value_name = "N", default_value_t = 0)]
+    log_level: u8,
+
+    /// The most bytes a second that pull and push send, as casync gives it; 0 for no limit
+    #[arg(long, global = true, hide = true, value_name = "N", default_value_t = 0)]
+    rate_limit_bps: u64,
 }
+
+/// casync's level at which everything is logged.
+const DEBUG: u8 = 7;
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -105,6 +123,10 @@ enum Command {
     Cache(cache::Args),
     Verify(verify::Args),
     Prune(prune::Args),
+    ChunkServer(chunk_server::Args),
+    IndexServer(index_server::Args),
+    Pull(pull::Args),
+    Push(push::Args),
     Config(config::Args),
     Manpage(manpage::Args),
     Completion(completion::Args),
@@ -114,6 +136,7 @@ enum Command {
 
 /// What every command is run with.
 struct Context {
+    program: Program,
     global: Given<Global>,
     digest: Digest,
     config: Config,
@@ -152,6 +175,10 @@ fn run(cli: Cli, program: Program, signals: Signals) -> anyhow::Result<()> {
         Some(Command::Cache(args)) => cache::run(&args, &context()?),
         Some(Command::Verify(args)) => verify::run(&args, &context()?),
         Some(Command::Prune(args)) => prune::run(&args, &context()?),
+        Some(Command::ChunkServer(args)) => chunk_server::run(&args, &context()?),
+        Some(Command::IndexServer(args)) => index_server::run(&args, &context()?),
+        Some(Command::Pull(args)) => pull::run(&args, &context()?),
+        Some(Command::Push(args)) => push::run(&args, &context()?),
         Some(Command::Config(args)) => config::run(&args, &context()?),
         // What these say is of the program itself: no configuration is read, so none can be wrong.
         Some(Command::Manpage(args)) => manpage::run(&args, program),
@@ -164,8 +191,9 @@ fn run(cli: Cli, program: Program, signals: Signals) -> anyhow::Result<()> {
 impl Context {
     /// Starts the log and reads the configuration.
     fn new(global: Given<Global>, program: Program, signals: Signals) -> anyhow::Result<Self> {
-        let is_logging = log::start(global.verbose, global.log_format);
+        let is_logging = log::start(global.verbose || global.log_level >= DEBUG, global.log_format);
         Ok(Self {
+            program,
             digest: global.digest,
             config: Config::load(program, global.config.as_deref())?,
             progress: Progress::from_environment(signals.clone(), is_logging),

@@ -4,10 +4,12 @@ use std::fs;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 
 use cairn_store::Stop;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
+use signal_hook::iterator::{Handle, Signals as Arriving};
 
 /// Knows whether the user wants an end.
 #[derive(Clone, Debug, Default)]
@@ -41,9 +43,57 @@ impl Signals {
         Stop::when(self.caught.clone())
     }
 
+    /// For a program that ends only when it is told to: runs `job` and calls `end` at the first SIGINT or
+    /// SIGTERM, the second of which ends us at once, and `reload` at every SIGHUP.
+    pub(super) fn while_running<T>(
+        end: impl FnOnce() + Send,
+        reload: impl Fn() + Send,
+        job: impl FnOnce() -> T,
+    ) -> io::Result<T> {
+        let again = Arc::new(AtomicBool::new(false));
+        let ignored = ignored_signals();
+        let mut wanted = vec![SIGHUP];
+        for signal in [SIGINT, SIGTERM] {
+            if ignored >> (signal - 1) & 1 == 0 {
+                flag::register_conditional_default(signal, Arc::clone(&again))?;
+                flag::register(signal, Arc::clone(&again))?;
+                wanted.push(signal);
+            }
+        }
+        let mut arriving = Arriving::new(wanted)?;
+        Ok(thread::scope(|scope| {
+            let closing = Closing(arriving.handle());
+            scope.spawn(move || {
+                let mut end = Some(end);
+                for signal in arriving.forever() {
+                    match (signal, end.take()) {
+                        (SIGHUP, kept) => {
+                            reload();
+                            end = kept;
+                        }
+                        (_, Some(end)) => end(),
+                        (_, None) => {}
+                    }
+                }
+            });
+            let done = job();
+            drop(closing);
+            done
+        }))
+    }
+
     /// The number of the signal that was caught.
     pub(super) fn caught(&self) -> Option<u8> {
         u8::try_from(self.caught.load(Ordering::Relaxed)).ok().filter(|&signal| signal > 0)
+    }
+}
+
+/// Lets whoever waits for signals go, also if the job panics.
+struct Closing(Handle);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 

@@ -10,7 +10,9 @@
 //! index      an address <-> an index
 //! memory     a store in memory
 //! local      a directory of chunk files
+//! ssh        stores behind ssh, and the other side of them
 //! combine    stores made of stores
+//! serve      chunks and indexes over HTTP (feature `serve`)
 //! testing    conformance suite, call recorder, fault injector (feature `testing`)
 //! ```
 //! Everything above this crate speaks to [`Store`]; everything that caches, routes or retries *is*
@@ -31,6 +33,9 @@ mod object;
 mod open;
 mod options;
 mod remote;
+#[cfg(feature = "serve")]
+pub mod serve;
+pub mod ssh;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -16,6 +16,7 @@ use crate::local::{LocalOptions, LocalStore, LruStore};
 use crate::object::BucketObjects;
 use crate::remote::store::RemoteStore;
 use crate::remote::{RemoteOptions, index};
+use crate::ssh::SshStore;
 use crate::{CacheOptions, Error, Location, PruneStore, Result, Store, StoreOptions, WriteStore};
 
 /// A store and how it is to be used.
@@ -129,8 +130,7 @@ pub(crate) fn read_remote_index(location: &Location, remote: &RemoteOptions) -> 
     with_backend!(&place, remote, objects => {
         let found = remote.retry.run(&remote.stop, || index::read(&objects, &name, remote.timeout))?;
         found.ok_or_else(|| {
-            let why = "there is no such index".to_owned();
-            Error::Unreachable { place: location.without_secrets(), why, again: crate::Again::No }
+            Error::io("read index", location.without_secrets())(std::io::ErrorKind::NotFound.into())
         })
     })
 }
@@ -189,6 +189,9 @@ fn several<T, S>(
 fn open_one((location, options): &Place) -> Result<Box<dyn Store>> {
     let store: Box<dyn Store> = match location {
         Location::Local(path) => Box::new(LocalStore::open(path, local(options))?),
+        Location::Remote { scheme, .. } if scheme == "ssh" => {
+            far(SshStore::open(location, options)?, options)
+        }
         _ => with_backend!(location, &options.remote, objects => {
             Ok(far(RemoteStore::new(objects, location.without_secrets(), options), options))
         })?,
@@ -200,6 +203,9 @@ fn open_one((location, options): &Place) -> Result<Box<dyn Store>> {
 fn open_one_writable((location, options): &Place) -> Result<Box<dyn WriteStore>> {
     let store: Box<dyn WriteStore> = match location {
         Location::Local(path) => Box::new(LocalStore::create(path, local(options))?),
+        Location::Remote { scheme, .. } if scheme == "ssh" => {
+            far_writable(SshStore::open_writable(location, options)?, options)
+        }
         _ => with_backend!(location, &options.remote, objects => {
             let store = RemoteStore::new(objects, location.without_secrets(), options);
             Ok(far_writable(store, options))

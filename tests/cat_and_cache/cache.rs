@@ -136,7 +136,7 @@ fn a_cache_that_cannot_be_made_is_refused_at_once() {
     let sandbox = Sandbox::with_store(&content());
     sandbox.refuses("extract blob.caibx out -s store -c no/cache", &["no/cache"]);
     sandbox.refuses("extract blob.caibx out -s store -c blob", &["blob", "not a directory"]);
-    sandbox.refuses("cat blob.caibx -s store -c https://x/y", &["https://x/y", "not supported"]);
+    sandbox.refuses("cat blob.caibx -s store -c ftp://x/y", &["ftp://x/y", "not supported"]);
     let words = "cat blob.caibx -s store -c https://x/y --cache-size 1G";
     sandbox.refuses(words, &["https://x/y", "on this machine"]);
     sandbox.refuses("extract blob.caibx out -s nowhere -c cache", &["nowhere"]);

@@ -9,6 +9,9 @@
 #![allow(dead_code, reason = "each test crate uses a part of this")]
 
 pub mod halted;
+pub mod server;
+pub mod sshd;
+pub mod stand_in;
 pub mod system;
 
 use std::collections::BTreeMap;
@@ -118,6 +121,7 @@ impl Sandbox {
             .env("HOME", self.directory.path())
             .env_remove("XDG_CONFIG_HOME")
             .env_remove("DESYNC_ENCRYPTION_KEY")
+            .env_remove("DESYNC_HTTP_AUTH")
             .env_remove("DESYNC_ENABLE_PARSABLE_PROGRESS")
             .env_remove("DESYNC_PROGRESSBAR_ENABLED");
         command

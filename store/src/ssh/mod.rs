@@ -1,0 +1,21 @@
+//! Stores behind ssh, by casync's protocol: both sides of it.
+//!
+//! ```text
+//! here                                            there
+//! client -> pool -> pull, push -> session == ssh == server::pull, server::push -> store
+//!                                                or casync pull, casync push
+//! ```
+//! Reading and writing work with any casync or cairn on the other side, reading with desync too.
+
+mod address;
+mod client;
+mod patient;
+mod pool;
+mod pull;
+mod push;
+pub mod server;
+mod session;
+
+pub use address::Programs;
+pub use client::SshStore;
+pub use patient::Patient;

@@ -1,0 +1,257 @@
+//! What goes wrong on the way to a store behind ssh, and what is said and done about it.
+
+#![allow(clippy::unwrap_used, reason = "what must hold is unwrapped")]
+
+mod common;
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use cairn_formats::ChunkId;
+use cairn_formats::protocol::{Frame, services};
+use common::stand_in::{CANNED, HERE};
+use common::{Outcome, Sandbox, joined, random, run, text};
+
+const CAIRN: &str = env!("CARGO_BIN_EXE_cairn");
+
+const URL: &str = "ssh://there/store";
+
+const SERVES: Frame<'static> = Frame::Hello(services::SERVES_CHUNKS);
+
+fn written(frames: &[Frame<'_>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    frames.iter().for_each(|frame| frame.write(&mut bytes).unwrap());
+    bytes
+}
+
+/// Runs cairn with this script in the place of ssh.
+fn by(sandbox: &Sandbox, script: &str, words: &str) -> Outcome {
+    let mut command = sandbox.command(words);
+    command.env("CASYNC_SSH_PATH", sandbox.script("ssh", script)).env("CASYNC_REMOTE_PATH", CAIRN);
+    run(command, None)
+}
+
+/// Extracts from a store whose other side says this, and nothing more.
+#[track_caller]
+fn fails_with(sandbox: &Sandbox, script: &str, answer: &[u8], parts: &[&str]) {
+    sandbox.write("answer", answer);
+    let words = format!("extract -e 0 -s {URL} blob.caibx out");
+    by(sandbox, script, &words).fails(&[&[URL], parts].concat());
+    assert!(!sandbox.path("out").exists());
+}
+
+fn url(sandbox: &Sandbox) -> String {
+    format!("ssh://there{}", sandbox.path("store").display())
+}
+
+#[test]
+fn what_is_not_the_protocol_is_said_to_be_something_else() {
+    let sandbox = Sandbox::with_store(&text(300_000));
+    let banner = b"Welcome to there!\nYou have 3 new messages.\n";
+    let hint = "does a login script print text?";
+    for text in [&banner[..], b"hi\n"] {
+        fails_with(&sandbox, CANNED, text, &["not the casync protocol", hint]);
+    }
+    let behind_a_banner = joined(&[banner, &written(&[SERVES])]);
+    fails_with(&sandbox, CANNED, &behind_a_banner, &["not the casync protocol", hint]);
+    let type_of_chunk = 0x5213_dd18_0a84_bc8c_u64;
+    for (size, kind) in
+        [(0, type_of_chunk), (15, type_of_chunk), (1 << 63, type_of_chunk), (24, 7), (u64::MAX, 7)]
+    {
+        let frame = [size.to_le_bytes(), kind.to_le_bytes()].concat();
+        let answer = joined(&[&written(&[SERVES]), &frame]);
+        fails_with(&sandbox, CANNED, &answer, &["not the casync protocol"]);
+    }
+}
+
+#[test]
+fn a_server_of_something_else_is_refused() {
+    let sandbox = Sandbox::with_store(&text(300_000));
+    for (flags, part) in [
+        (services::ACCEPTS_CHUNKS, "does not serve chunks"),
+        (0, "unknown"),
+        (1 << 40 | 1, "unknown"),
+        (services::SERVES_CHUNKS | services::PULLS_INDEX, "wants an index"),
+    ] {
+        fails_with(&sandbox, CANNED, &written(&[Frame::Hello(flags)]), &[part]);
+    }
+    fails_with(&sandbox, CANNED, &written(&[Frame::Goodbye]), &["GOODBYE out of place"]);
+}
+
+#[test]
+fn an_abort_is_passed_on() {
+    let sandbox = Sandbox::with_store(&text(300_000));
+    let abort = |errno| Frame::Abort { errno, reason: "the disk is on fire".into() };
+    for frames in [vec![abort(5)], vec![SERVES, abort(5)]] {
+        let parts = ["the other side gave up: the disk is on fire (Input/output error"];
+        fails_with(&sandbox, CANNED, &written(&frames), &parts);
+    }
+    sandbox.write("answer", &written(&[abort(0)]));
+    let words = format!("extract -e 0 -s {URL} blob.caibx out");
+    let failed = by(&sandbox, CANNED, &words).fails(&["gave up: the disk is on fire"]);
+    assert!(failed.stderr.lines().next().unwrap().ends_with("fire"), "{}", failed.stderr);
+    // Our own server says what it cannot do.
+    let words = format!("extract -e 0 -s {} blob.caibx out", url(&sandbox).replace("store", "no"));
+    by(&sandbox, HERE, &words).fails(&["gave up: cannot open store", "No such file"]);
+}
+
+#[test]
+fn how_ssh_ended_is_said() {
+    let sandbox = Sandbox::with_store(&text(300_000));
+    let answer = written(&[SERVES]);
+    let say = "cat \"$sandbox/answer\"\n";
+    for (script, part) in [
+        ("exit 255".to_owned(), "ssh exited with status 255 before it answered"),
+        ("exit 0".to_owned(), "ssh exited with status 0 before it answered"),
+        ("kill -9 $$".to_owned(), "ssh was killed by signal 9 before it answered"),
+        ("exit 127".to_owned(), "the command there was not found"),
+        (format!("{say}exit 3"), "ssh exited with status 3 in the middle of the work"),
+        (format!("{say}kill -9 $$"), "ssh was killed by signal 9 in the middle of the work"),
+    ] {
+        fails_with(&sandbox, &script, &answer, &[part]);
+    }
+    let words = format!("extract -e 0 -s {URL} blob.caibx out");
+    let none = sandbox.cairn_with_env(&words, "CASYNC_SSH_PATH", "/no/such/ssh");
+    none.fails(&[URL, "cannot run /no/such/ssh: No such file"]);
+}
+
+#[test]
+fn an_end_inside_of_a_frame_is_an_end() {
+    let sandbox = Sandbox::with_store(&text(300_000));
+    let id: ChunkId = sandbox.ids("blob.caibx")[0].parse().unwrap();
+    let chunk = Frame::Chunk { compressed: true, id, bytes: vec![7; 1000].into() };
+    let answer = written(&[SERVES, chunk]);
+    let dies = "cat \"$sandbox/answer\"\nexit 4";
+    for len in [7, 24 + 8, 24 + 20, 24 + 60, answer.len() - 1] {
+        let part =
+            if len < 24 { "before it answered" } else { "status 4 in the middle of the work" };
+        fails_with(&sandbox, dies, &answer[..len], &[part]);
+    }
+}
+
+#[test]
+fn silence_ends_after_the_time_that_was_configured() {
+    let sandbox = Sandbox::with_store(&text(300_000));
+    sandbox.configure("{\"store-options\": {\"ssh://there/store\": {\"timeout\": 300000000}}}");
+    for (says, script) in [
+        ("", "exec sleep 1000"),
+        ("hello", "cat \"$sandbox/answer\"\nexec sleep 1000"),
+        ("hello, and listens", "cat \"$sandbox/answer\"\ncat >/dev/null"),
+    ] {
+        let begun = Instant::now();
+        let script = script.replace("1000", "30");
+        fails_with(&sandbox, &script, &written(&[SERVES]), &["nothing moved for 300ms"]);
+        assert!(begun.elapsed() < Duration::from_secs(15), "{says}: {:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn bytes_of_another_chunk_are_taken_from_another_store() {
+    let sandbox = Sandbox::with_store(&joined(&[&random(3, 400_000), &text(200_000)]));
+    let ids = sandbox.ids("blob.caibx");
+    let file = |id: &str| format!("store/{}/{id}.cacnk", &id[..4]);
+    let [first, second] = [&ids[0], &ids[1]].map(|id| sandbox.read(&file(id)));
+    let frame = |id: &str, bytes: &[u8]| Frame::Chunk {
+        compressed: true,
+        id: id.parse().unwrap(),
+        bytes: bytes.to_vec().into(),
+    };
+    let wrong_bytes = [SERVES, frame(&ids[0], &second)];
+    let wrong_id = [SERVES, frame(&"ab".repeat(32), &first)];
+    let no_coding = [SERVES, frame(&ids[0], b"what is this")];
+    for frames in [&wrong_bytes[..], &wrong_id, &no_coding] {
+        sandbox.write("answer", &written(frames));
+        let one = format!("extract -e 0 -s {URL} blob.caibx out");
+        by(&sandbox, CANNED, &one).fails(&[URL]);
+        let two = format!("extract -e 0 -s {URL} -s store blob.caibx out");
+        let script = CANNED.replace("exec cat", "timeout 1 cat");
+        by(&sandbox, &script, &two).succeeds();
+        assert!(sandbox.read("out") == sandbox.read("blob"));
+        fs::remove_file(sandbox.path("out")).unwrap();
+    }
+}
+
+/// Serves the store, but the first time is killed after so many bytes. (`head` would hold them back.)
+fn killed_after(bytes: usize) -> String {
+    let serve = HERE.replace("exec sh", "sh");
+    let killed = format!("{{ {serve} }} | {{ dd bs=1 count={bytes} status=none; kill -9 $$; }}");
+    format!("if mkdir \"$sandbox/killed\" 2>/dev/null; then\n{killed}\nfi\n{HERE}")
+}
+
+#[test]
+fn an_ssh_killed_in_the_middle_is_replaced() {
+    let sandbox = Sandbox::with_store(&joined(&[&random(4, 3_000_000), &text(1_000_000)]));
+    for bytes in [10, 24, 1000, 100_000] {
+        let words = format!("extract -n 1 -b 10ms -s {} blob.caibx out", url(&sandbox));
+        by(&sandbox, &killed_after(bytes), &words).succeeds_silently();
+        assert!(sandbox.read("out") == sandbox.read("blob"), "{bytes} bytes");
+        fs::remove_file(sandbox.path("out")).unwrap();
+        fs::remove_dir(sandbox.path("killed")).unwrap();
+        // Who may not try again says what happened.
+        let words = format!("extract -n 1 -e 0 -s {} blob.caibx out", url(&sandbox));
+        by(&sandbox, &killed_after(bytes), &words).fails(&["ssh was killed by signal 9"]);
+        fs::remove_dir(sandbox.path("killed")).unwrap();
+    }
+}
+
+#[test]
+fn a_write_that_breaks_off_is_done_again() {
+    let sandbox = Sandbox::with_store(&joined(&[&random(5, 2_000_000), &text(1_000_000)]));
+    let there = url(&sandbox).replace("store", "new");
+    // Of what is written the other side says little.
+    for bytes in [10, 24, 60, 500, 1500] {
+        let words = format!("make -n 1 -b 10ms -s {there} new.caibx blob");
+        by(&sandbox, &killed_after(bytes), &words).succeeds_silently();
+        assert_eq!(sandbox.files("new"), sandbox.files("store"));
+        sandbox.cairn("verify -s new").succeeds();
+        fs::remove_dir_all(sandbox.path("new")).unwrap();
+        fs::remove_dir(sandbox.path("killed")).unwrap();
+        let words = format!("make -n 1 -e 0 -s {there} broken.caibx blob");
+        by(&sandbox, &killed_after(bytes), &words).fails(&["ssh was killed by signal 9"]);
+        assert!(!sandbox.path("broken.caibx").exists());
+        let _ = fs::remove_dir_all(sandbox.path("new"));
+        fs::remove_dir(sandbox.path("killed")).unwrap();
+    }
+}
+
+#[test]
+fn a_store_that_cannot_keep_a_chunk_is_an_error_of_the_write() {
+    let sandbox = Sandbox::with_store(&random(6, 300_000));
+    let there = url(&sandbox).replace("store", "new");
+    for remote in ["casync", CAIRN] {
+        // Where the directories of chunks should be are links that lead to themselves.
+        fs::create_dir(sandbox.path("new")).unwrap();
+        for name in sandbox.files("store") {
+            let place = sandbox.path("new").join(&name[..4]);
+            std::os::unix::fs::symlink(&name[..4], place).unwrap();
+        }
+        let mut command = sandbox.command(&format!("make -e 0 -s {there} broken.caibx blob"));
+        let ssh = sandbox.script("ssh", HERE);
+        command.env("CASYNC_SSH_PATH", ssh).env("CASYNC_REMOTE_PATH", remote);
+        run(command, None).fails(&[&there]);
+        assert!(!sandbox.path("broken.caibx").exists());
+        fs::remove_dir_all(sandbox.path("new")).unwrap();
+    }
+}
+
+#[test]
+fn what_cannot_be_done_by_ssh_is_said() {
+    let sandbox = Sandbox::with_store(&text(300_000));
+    for (words, parts) in [
+        (
+            "make -s ssh://there/s --durability batch new.caibx blob",
+            ["ssh://there/s", "cannot ask for durability"],
+        ),
+        ("make -s ssh://there/s --repair new.caibx blob", ["ssh://there/s", "--repair"]),
+        ("prune -y -s ssh://there/s blob.caibx", ["ssh://there/s", "does not support pruning"]),
+        ("extract -s ssh://-x/s blob.caibx out", ["ssh://-x/s", "must not begin with '-'"]),
+    ] {
+        sandbox.refuses(words, &parts);
+    }
+    let key = "ab".repeat(32);
+    sandbox.configure(&format!(
+        "{{\"store-options\": {{\"ssh://there/s\": {{\"encryption\": true, \"encryption-key\": \"{key}\"}}}}}}"
+    ));
+    let refusal = "encryption is not supported by casync protocol (ssh://) stores";
+    sandbox.refuses("extract -s ssh://there/s blob.caibx out", &["ssh://there/s", refusal]);
+}
