@@ -23,6 +23,9 @@ use crate::{Again, Error, Result};
 /// What a server says of an error is shown up to this length, in characters.
 const LONGEST_EXPLANATION: usize = 200;
 
+/// So `object_store` begins when it was not told who we are, neither by Google nor by Azure.
+const OF_LOGIN: &str = "Error performing token request";
+
 /// An answer that is no success.
 #[derive(Debug, thiserror::Error)]
 #[error("{status}")]
@@ -120,6 +123,21 @@ impl Refusal {
 
 /// What an error means, of the bucket that messages call `bucket`: `bucket 'x'`.
 pub(super) fn judged(place: String, bucket: &str, error: &object_store::Error) -> Error {
+    let is_of_login = chain(error).any(|error| error.to_string().starts_with(OF_LOGIN));
+    let named = |why: String| match is_of_login {
+        true => format!("no credentials could be had ({why})"),
+        false => why,
+    };
+    match judged_cause(place, bucket, error) {
+        Error::Denied { place, why } => Error::Denied { place, why: named(why) },
+        Error::Unreachable { place, why, again } => {
+            Error::Unreachable { place, why: named(why), again }
+        }
+        other => other,
+    }
+}
+
+fn judged_cause(place: String, bucket: &str, error: &object_store::Error) -> Error {
     if let Some(refusal) = find::<Refusal>(error) {
         return judged_refusal(place, bucket, refusal);
     }
@@ -324,6 +342,19 @@ mod tests {
 
     fn refusal_400(body: &str) -> Refusal {
         refusal(400, body)
+    }
+
+    #[test]
+    fn who_could_not_log_in_is_told_so() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("Error performing token request: {0}")]
+        struct Login(#[source] std::io::Error);
+        let source = Box::new(Login(std::io::Error::other("nobody there")));
+        let error = object_store::Error::Generic { store: "GCS", source };
+        assert_eq!(
+            judged("p".to_owned(), "bucket 'b'", &error).to_string(),
+            "p: no credentials could be had (nobody there)"
+        );
     }
 
     #[test]

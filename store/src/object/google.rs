@@ -2,7 +2,10 @@
 //!
 //! `STORAGE_EMULATOR_HOST` names a server to use instead, which is asked without credentials.
 
-use object_store::gcp::{GoogleCloudStorage, GoogleCloudStorageBuilder};
+use std::sync::Arc;
+
+use object_store::StaticCredentialProvider;
+use object_store::gcp::{GcpCredential, GoogleCloudStorage, GoogleCloudStorageBuilder};
 
 use super::keys::variable;
 use super::objects::{no_retries, unusable};
@@ -18,7 +21,12 @@ pub(super) fn open(shown: &str, bucket: &str, transport: &Transport) -> Result<G
         .with_retry(no_retries());
     if let Some(host) = variable("STORAGE_EMULATOR_HOST") {
         let url = if host.contains("://") { host } else { format!("http://{host}") };
-        builder = builder.with_base_url(url.trim_end_matches('/')).with_skip_signature(true);
+        // Not all requests heed that nobody signs, so there must be something to sign with, too.
+        let nobody = GcpCredential { bearer: String::new() };
+        builder = builder
+            .with_base_url(url.trim_end_matches('/'))
+            .with_skip_signature(true)
+            .with_credentials(Arc::new(StaticCredentialProvider::new(nobody)));
     }
     builder.build().map_err(|e| unusable(shown, &e))
 }

@@ -89,13 +89,26 @@ impl BucketObjects {
         })
     }
 
-    /// The whole name of an object. That of an index is part of a URL, and escaped like one.
+    /// The whole name of an object that may be an index, whose name is part of a URL and escaped like one.
     fn path(&self, name: &str) -> Result<Path> {
-        let path = Path::from_url_path(format!("{}/{name}", self.prefix));
-        path.ok().filter(|_| !name.is_empty()).ok_or_else(|| {
+        self.below(name, Path::from_url_path(name))
+    }
+
+    /// The whole name of an object by its name as a listing tells it.
+    fn listed_path(&self, name: &str) -> Result<Path> {
+        self.below(name, Path::parse(name))
+    }
+
+    fn below(
+        &self,
+        name: &str,
+        path: std::result::Result<Path, object_store::path::Error>,
+    ) -> Result<Path> {
+        let path = path.ok().filter(|path| !path.is_root()).ok_or_else(|| {
             let why = "not possible as the name of an object".to_owned();
             Error::Unsupported { place: self.place(name), why }
-        })
+        })?;
+        Ok(self.prefix.parts().chain(path.parts()).collect())
     }
 
     /// The name below the prefix.
@@ -112,7 +125,7 @@ impl BucketObjects {
 
     /// What is known of an object, if it is there.
     async fn head(&self, name: &str) -> Result<Option<ObjectMeta>> {
-        let path = self.path(name)?;
+        let path = self.listed_path(name)?;
         let asked = self.bucket.get_opts(&path, GetOptions::default().with_head(true)).await;
         let answer = found(asked, |e| self.judge(name, e))?;
         self.check_bucket(answer.is_some()).await?;
@@ -183,7 +196,7 @@ impl BucketObjects {
 
     /// Removes some objects, as many as one request can.
     async fn remove_some(&self, names: &[String]) -> Vec<Result<()>> {
-        let paths: Result<Vec<Path>> = names.iter().map(|name| self.path(name)).collect();
+        let paths: Result<Vec<Path>> = names.iter().map(|name| self.listed_path(name)).collect();
         let paths = match paths {
             Ok(paths) => paths,
             Err(e) => return same_for_all(names.len(), e),

@@ -18,6 +18,7 @@ use object_store::client::{
     ClientConfigKey, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest,
     HttpResponse, HttpResponseBody, HttpService, ReqwestConnector,
 };
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Client, Method};
 
 use super::answer::Refusal;
@@ -64,7 +65,15 @@ impl Transport {
         ClientOptions::new().with_allow_http(true).with_connect_timeout(CONNECT_TIMEOUT)
     }
 
-    async fn answer(&self, request: HttpRequest) -> std::result::Result<HttpResponse, HttpError> {
+    async fn answer(
+        &self,
+        mut request: HttpRequest,
+    ) -> std::result::Result<HttpResponse, HttpError> {
+        // Of somebody without a token.
+        let is_empty = |value: &HeaderValue| value.as_bytes().trim_ascii() == b"Bearer";
+        if request.headers().get(AUTHORIZATION).is_some_and(is_empty) {
+            request.headers_mut().remove(AUTHORIZATION);
+        }
         let is_stream = is_for_object(&request);
         let timeout = self.timeout.map(|timeout| {
             let parts = request.body().content_length().div_ceil(TIMED).max(1);

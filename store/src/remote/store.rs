@@ -280,7 +280,9 @@ impl<O: ListObjects> PruneStore for RemoteStore<O> {
     fn list(&self, each: &mut dyn FnMut(Stored, Option<Facts>) -> Result<()>) -> Result<()> {
         let mut cursor = O::Cursor::default();
         let place = || self.name.clone();
-        while let Some(page) = wait(in_time(self.timeout, place, self.objects.list(&mut cursor)))? {
+        let mut page =
+            || wait(self.stop.or(in_time(self.timeout, place, self.objects.list(&mut cursor))));
+        while let Some(page) = page()? {
             for (name, facts) in page {
                 if let Some(found) = self.found(name) {
                     each(found, facts)?;
