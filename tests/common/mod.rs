@@ -9,6 +9,8 @@
 #![allow(dead_code, reason = "each test crate uses a part of this")]
 
 pub mod halted;
+pub mod moto;
+pub mod rclone;
 pub mod server;
 pub mod sshd;
 pub mod stand_in;
