@@ -30,6 +30,8 @@ mod index;
 pub mod local;
 mod location;
 pub mod memory;
+#[cfg(feature = "object")]
+mod object;
 #[cfg(feature = "oci")]
 mod oci;
 mod open;

@@ -5,8 +5,22 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 /// Schemes with a meaning of their own. Everything else is a path, as in desync.
-const REMOTE_SCHEMES: [&str; 10] =
-    ["http", "https", "ssh", "sftp", "ftp", "s3+http", "s3+https", "gs", "oci+http", "oci+https"];
+const REMOTE_SCHEMES: [&str; 14] = [
+    "http",
+    "https",
+    "ssh",
+    "sftp",
+    "ftp",
+    "s3",
+    "s3+http",
+    "s3+https",
+    "gs",
+    "az",
+    "az+http",
+    "az+https",
+    "oci+http",
+    "oci+https",
+];
 
 /// Where a store or an index is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

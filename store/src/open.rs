@@ -14,9 +14,11 @@ use crate::combine::{Cache, RateLimited, Retrying, Router};
 #[cfg(feature = "http")]
 use crate::http::HttpObjects;
 use crate::local::{LocalOptions, LocalStore, LruStore};
+#[cfg(feature = "object")]
+use crate::object::BucketObjects;
 #[cfg(feature = "oci")]
 use crate::oci::OciObjects;
-#[cfg(any(feature = "oci", feature = "sftp"))]
+#[cfg(any(feature = "object", feature = "oci", feature = "sftp"))]
 use crate::remote::objects::ListObjects;
 use crate::remote::store::RemoteStore;
 use crate::remote::{RemoteOptions, index};
@@ -38,6 +40,11 @@ macro_rules! with_backend {
                 #[cfg(feature = "http")]
                 "http" | "https" => {
                     let $objects = HttpObjects::new(url, &location.without_secrets(), remote)?;
+                    $then
+                }
+                #[cfg(feature = "object")]
+                scheme if is_bucket(scheme) => {
+                    let $objects = BucketObjects::new(url, &location.without_secrets(), remote)?;
                     $then
                 }
                 #[cfg(feature = "oci")]
@@ -76,6 +83,11 @@ pub fn open_writable(mirrors: &[Place]) -> Result<Box<dyn WriteStore>> {
 pub fn open_prunable(location: &Location, options: &StoreOptions) -> Result<Box<dyn PruneStore>> {
     let store: Box<dyn PruneStore> = match location {
         Location::Local(path) => Box::new(LocalStore::alone(path, local(options))?),
+        #[cfg(feature = "object")]
+        Location::Remote { scheme, url } if is_bucket(scheme) => {
+            let objects = BucketObjects::new(url, &location.without_secrets(), &options.remote)?;
+            far_prunable(objects, location, options)
+        }
         #[cfg(feature = "oci")]
         Location::Remote { scheme, url } if scheme.starts_with("oci+") => {
             let objects = OciObjects::new(url, &location.without_secrets(), &options.remote)?;
@@ -222,6 +234,11 @@ fn open_one_writable((location, options): &Place) -> Result<Box<dyn WriteStore>>
     Ok(store)
 }
 
+#[cfg(feature = "object")]
+fn is_bucket(scheme: &str) -> bool {
+    matches!(scheme, "s3" | "s3+http" | "s3+https" | "gs" | "az" | "az+http" | "az+https")
+}
+
 /// A store far away, as it is used.
 fn far(store: impl Store + 'static, options: &StoreOptions) -> Box<dyn Store> {
     let RemoteOptions { retry, rate, stop, .. } = options.remote.clone();
@@ -239,7 +256,7 @@ fn far_writable(store: impl WriteStore + 'static, options: &StoreOptions) -> Box
     }
 }
 
-#[cfg(any(feature = "oci", feature = "sftp"))]
+#[cfg(any(feature = "object", feature = "oci", feature = "sftp"))]
 fn far_prunable(
     objects: impl ListObjects + 'static,
     location: &Location,

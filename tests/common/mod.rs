@@ -8,9 +8,12 @@
 
 #![allow(dead_code, reason = "each test crate uses a part of this")]
 
+pub mod environment;
 pub mod fault_proxy;
 pub mod halted;
+pub mod moto;
 pub mod nginx;
+pub mod rclone;
 pub mod registry;
 pub mod server;
 pub mod sshd;

@@ -22,9 +22,11 @@ use cairn_store::testing::{Pair, conformance, far_memory};
 use cairn_store::{Durability, MemoryStore, Retry, Stop, StoreOptions};
 
 use common::desync_is_here;
+use common::environment::with_environment;
+use common::moto::Moto;
 use places::{
-    CAIRN, at_sftp, at_ssh, behind_desync, behind_nginx, directory, in_registry, lru,
-    mirrored_directories, read_at_ssh, sealed, served,
+    CAIRN, at_sftp, at_ssh, behind_desync, behind_nginx, directory, in_bucket, in_google_bucket,
+    in_registry, lru, mirrored_directories, read_at_ssh, sealed, served,
 };
 use spread::{Side, Spread, shared};
 
@@ -82,6 +84,9 @@ conform! {
     http_by_nginx_of_plain_chunks: writable(behind_nginx(plain()));
     sftp: all(at_sftp(Form::default()));
     sftp_of_plain_sealed_chunks: all(at_sftp(sealed(plain(), Cipher::Aes256Gcm)));
+    s3: all(in_bucket(Form::default()));
+    s3_of_plain_chunks: all(in_bucket(plain()));
+    s3_of_sealed_chunks: all(in_bucket(sealed(Form::default(), Cipher::XChaCha20Poly1305)));
     oci: all(in_registry(Form::default()));
     oci_of_plain_sealed_chunks: all(in_registry(sealed(plain(), Cipher::Aes256Gcm)));
 }
@@ -91,6 +96,14 @@ fn ssh_read_with_desync_there() {
     if desync_is_here("ssh_read_with_desync_there") {
         conformance::writable(read_at_ssh("desync"));
     }
+}
+
+#[test]
+fn google() {
+    let server = Moto::start();
+    with_environment("google", &[("STORAGE_EMULATOR_HOST", server.url())], || {
+        conformance::all(in_google_bucket(Form::default()));
+    });
 }
 
 #[test]

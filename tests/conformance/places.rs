@@ -15,12 +15,13 @@ use cairn_store::serve::{
 use cairn_store::ssh::{Programs, SshStore};
 use cairn_store::testing::{Pair, by_program};
 use cairn_store::{
-    Durability, LocalOptions, LocalStore, Location, MemoryStore, PruneStore, Result, StoreOptions,
-    WriteStore, open_prunable, open_writable,
+    Credentials, Durability, LocalOptions, LocalStore, Location, MemoryStore, PruneStore, Result,
+    Secret, StoreOptions, WriteStore, open_prunable, open_writable,
 };
 use tempfile::TempDir;
 
 use crate::common::Sandbox;
+use crate::common::moto::Moto;
 use crate::common::nginx::Nginx;
 use crate::common::registry::{Registry, Setup};
 use crate::common::server::DesyncServer;
@@ -187,6 +188,40 @@ pub fn at_sftp(form: Form) -> impl Fn() -> Box<dyn PruneStore> {
         let location = format!("sftp://there{}", path.display()).parse().unwrap();
         Box::new(by_program(sshd.client().into(), &location, &quick(&form)).unwrap())
     }
+}
+
+/// In a bucket of moto.
+pub fn in_bucket(form: Form) -> impl Fn() -> Box<dyn PruneStore> {
+    let server = Moto::start();
+    let mut options = stumbling(&form);
+    options.remote.credentials = Some(Credentials::S3 {
+        access_key: "someone".to_owned(),
+        secret_key: Secret::new("of no secret"),
+        region: String::new(),
+    });
+    let number = Cell::new(0);
+    move || {
+        number.set(number.get() + 1);
+        let location = format!("s3+{}/bucket/s/{}", server.url(), number.get());
+        open_prunable(&location.parse().unwrap(), &options).unwrap()
+    }
+}
+
+/// The same by the words of Google, whose server the environment names.
+pub fn in_google_bucket(form: Form) -> impl Fn() -> Box<dyn PruneStore> {
+    let number = Cell::new(0);
+    move || {
+        number.set(number.get() + 1);
+        let location = format!("gs://bucket/s/{}", number.get());
+        open_prunable(&location.parse().unwrap(), &stumbling(&form)).unwrap()
+    }
+}
+
+/// Options for a server that stumbles over those who write one object at once.
+fn stumbling(form: &Form) -> StoreOptions {
+    let mut options = quick(form);
+    options.remote.retry.times = 10;
+    options
 }
 
 /// In a repository of Debian's docker-registry.

@@ -11,6 +11,8 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
+use super::file::{Entry, File};
+use super::key::Section;
 use super::pattern;
 
 /// Several entries are for one location.
@@ -29,6 +31,21 @@ pub(super) fn find<'a, T>(
         return Err(Several);
     }
     Ok(first.map(|(_, entry)| entry))
+}
+
+/// The entry of a section for `wanted`, which was typed as the error says.
+pub(super) fn of<'a>(
+    file: &'a File,
+    section: Section,
+    wanted: &str,
+    typed: &str,
+    directory: &Path,
+) -> anyhow::Result<Option<&'a Entry>> {
+    let Some(entries) = file.section(section) else { return Ok(None) };
+    find(entries, wanted, directory).map_err(|Several| {
+        let section = section.name();
+        anyhow::anyhow!("multiple {section} entries match the location \"{typed}\"")
+    })
 }
 
 /// Where the store of an index is: all before its last `/`. For a bare name, and for `-`, that is

@@ -5,12 +5,14 @@
 //! file       its bytes -> sections of entries
 //! key        the keys an entry may have
 //! entry      a location -> the entry that is for it      pattern   what keys may hold
+//! credentials   who we are, from sections of their own
 //! settings   flag > environment > file > default, for one store, each value with its origin
 //! print      the configuration as text
 //! command    `cairn config`
 //! ```
 
 mod command;
+mod credentials;
 mod entry;
 mod file;
 mod key;
@@ -96,32 +98,18 @@ impl Config {
         self.source.as_ref().map_or(Origin::Default, |(path, _)| Origin::File(path.clone()))
     }
 
-    /// The settings by the entry for `wanted`; `typed` is what stood on the command line.
-    fn settings(&self, wanted: &str, typed: &Location, flags: &Flags) -> anyhow::Result<Settings> {
-        let typed = typed.without_secrets();
-        let path = self.source.as_ref().map(|(path, _)| path);
-        let entry = path.zip(self.entry_for(Section::Stores, wanted, &typed)?);
-        let settings = Settings::merge(&typed, flags, self.encryption_key.as_deref(), entry);
-        if !wanted.starts_with("oci+") {
-            return Ok(settings);
-        }
-        Ok(match self.entry_for(Section::Oci, wanted, &typed)? {
-            Some(login) => settings.with_oci_login(login),
-            None => settings,
-        })
-    }
-
-    /// The entry of a section for `wanted`, which was typed so.
-    fn entry_for(
+    /// The settings by the entry for `wanted`; `location` is what stood on the command line.
+    fn settings(
         &self,
-        section: Section,
         wanted: &str,
-        typed: &str,
-    ) -> anyhow::Result<Option<&Entry>> {
-        let Some(entries) = self.file.section(section) else { return Ok(None) };
-        entry::find(entries, wanted, &self.directory).map_err(|_| {
-            let section = section.name();
-            anyhow::anyhow!("multiple {section} entries match the location \"{typed}\"")
-        })
+        location: &Location,
+        flags: &Flags,
+    ) -> anyhow::Result<Settings> {
+        let typed = location.without_secrets();
+        let path = self.source.as_ref().map(|(path, _)| path);
+        let entry = entry::of(&self.file, Section::Stores, wanted, &typed, &self.directory)?;
+        let credentials = credentials::find(&self.file, wanted, location, &self.directory)?;
+        let key = self.encryption_key.as_deref();
+        Ok(Settings::merge(&typed, flags, key, path.zip(entry)).with_credentials(credentials))
     }
 }

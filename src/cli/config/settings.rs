@@ -42,7 +42,7 @@ pub(crate) struct Settings {
     /// What the user called the store.
     location: String,
     values: BTreeMap<Key, (Value, Origin)>,
-    /// Who we are there, if the file says it.
+    /// Who we are, where that is said beside the settings.
     credentials: Option<Credentials>,
 }
 
@@ -80,17 +80,9 @@ impl Settings {
         settings
     }
 
-    /// With a login for a container registry. One without a name says nothing.
-    pub(super) fn with_oci_login(mut self, entry: &Entry) -> Self {
-        let text = |key| match entry.get(&key) {
-            Some(Value::Text(text)) => text.as_str(),
-            _ => "",
-        };
-        let (username, secret) = (text(Key::Username).to_owned(), Secret::new(text(Key::Secret)));
-        if !username.is_empty() {
-            self.credentials = Some(Credentials::Oci { username, secret });
-        }
-        self
+    /// The same, with who we are.
+    pub(super) fn with_credentials(self, credentials: Option<Credentials>) -> Self {
+        Self { credentials, ..self }
     }
 
     /// All values that are set, in desync's order.

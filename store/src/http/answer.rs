@@ -77,7 +77,7 @@ fn again(status: StatusCode, headers: &HeaderMap) -> Again {
 }
 
 /// The time in a `Retry-After` header, which is in seconds or a date.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));

@@ -12,6 +12,8 @@ mod batch;
 mod client;
 mod objects;
 
+#[cfg(feature = "object")]
+pub(crate) use answer::retry_after;
 pub(crate) use answer::{body, failure, refusal};
 pub(crate) use client::client;
 #[cfg(feature = "oci")]

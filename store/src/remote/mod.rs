@@ -5,6 +5,7 @@
 //! objects    what a backend is: bytes by name, asynchronously
 //! store      a backend as a store: names and forms of chunks, many requests at once
 //! index      a backend as a place of indexes
+//! survey     which chunks are there, for those who ask about many
 //! limit      how many requests at once: more where answers take long
 //! stop       nobody waits any more, because the user said so
 //! runtime    the threads that wait for the network
@@ -19,6 +20,7 @@ mod options;
 pub(crate) mod runtime;
 mod stop;
 pub(crate) mod store;
+mod survey;
 
 #[cfg(feature = "testing")]
 pub(crate) mod memory;

@@ -25,6 +25,9 @@ pub(crate) type Many = Pin<Box<dyn Stream<Item = Result<Option<Vec<u8>>>> + Send
 /// Some objects of a listing; with the facts if the place tells them.
 pub(crate) type Page = Vec<(String, Option<Facts>)>;
 
+/// Some objects of a listing, and what to ask for to have it go on, if it does.
+pub(crate) type NamesPage = (Page, Option<String>);
+
 /// A place to read from.
 pub(crate) trait Objects: Send + Sync + 'static {
     /// Begins to read an object; `None` if it is not there.
@@ -45,6 +48,16 @@ pub(crate) trait Objects: Send + Sync + 'static {
 
     /// What an object is called in messages, with the place and without secrets.
     fn place(&self, name: &str) -> String;
+
+    /// Some of the objects whose names begin like this: the first, or those that the page before said
+    /// come next. `None` from a place that cannot list, or where to list costs more than to ask.
+    fn names(
+        &self,
+        _beginning: &str,
+        _next: Option<String>,
+    ) -> impl Future<Output = Result<Option<NamesPage>>> + Send {
+        async { Ok(None) }
+    }
 }
 
 /// A place to write to.

@@ -12,12 +12,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use cairn_formats::{ChunkId, CodedChunk, Form, WriteCoding};
 use futures_util::StreamExt;
+use futures_util::future::{join, join_all};
 use futures_util::stream::FuturesUnordered;
 
 use super::limit::Limit;
 use super::objects::{ListObjects, Many, Objects, WriteObjects, collect, in_time};
 use super::runtime::wait;
 use super::stop::Stop;
+use super::survey::{Listing, Survey};
 use crate::local::{LARGEST_FILE, TEMPORARY_PREFIX};
 use crate::{Error, Facts, PruneStore, Result, Store, StoreOptions, Stored, WriteStore};
 
@@ -31,6 +33,7 @@ pub(crate) struct RemoteStore<O> {
     timeout: Option<Duration>,
     stop: Stop,
     limit: Limit,
+    survey: Survey,
 }
 
 impl<O: Objects> RemoteStore<O> {
@@ -44,6 +47,7 @@ impl<O: Objects> RemoteStore<O> {
             timeout: options.remote.timeout,
             stop: options.remote.stop.clone(),
             limit: Limit::new(options.remote.connections),
+            survey: Survey::new(),
         }
     }
 
@@ -117,6 +121,45 @@ impl<O: Objects> RemoteStore<O> {
         let name = self.form.path(id);
         self.request(&name, self.objects.has(&name)).await
     }
+
+    /// Whether chunks are here of which only the store knows.
+    async fn has_unknown(&self, ids: &[ChunkId]) -> Vec<Result<bool>> {
+        let pages = join_all(self.survey.pay(ids.len()).into_iter().map(|page| self.survey(page)));
+        let asked = join_all(ids.iter().map(|id| self.has_one(id)));
+        join(asked, pages).await.0
+    }
+
+    /// Gets a page of a listing.
+    async fn survey(&self, listing: Listing) {
+        let beginning = listing.beginning();
+        let names = self.objects.names(&beginning, listing.next.clone());
+        let page = in_time(self.timeout, || self.name.clone(), names);
+        match self.stop.or(page).await {
+            Ok(Some((page, next))) => {
+                let is_something =
+                    |facts: &Option<Facts>| facts.as_ref().is_none_or(|facts| facts.len > 0);
+                let chunks = page.into_iter().filter(|(_, facts)| is_something(facts));
+                let ids = chunks.filter_map(|(name, _)| self.chunk_named(&name)).collect();
+                self.survey.page(&listing, ids, next);
+            }
+            Ok(None) => self.survey.fail(&listing),
+            Err(e) => {
+                let error = e.to_string();
+                tracing::debug!(
+                    error,
+                    "the store cannot be listed, so chunks are asked for one by one"
+                );
+                self.survey.fail(&listing);
+            }
+        }
+    }
+
+    /// The chunk that has this name, if any has.
+    fn chunk_named(&self, name: &str) -> Option<ChunkId> {
+        let (id, _) = self.form.parse(Path::new(name).file_name()?.to_str()?)?;
+        // Neither a chunk of the other form nor one in a strange place.
+        (self.form.path(&id) == name).then_some(id)
+    }
 }
 
 impl<O: WriteObjects> RemoteStore<O> {
@@ -130,21 +173,20 @@ impl<O: WriteObjects> RemoteStore<O> {
         let name = self.form.path(&chunk.id());
         let bytes = self.form.seal(chunk).map_err(Error::invalid(self.name.as_str()))?;
         let bytes = Bytes::from(bytes.into_owned());
-        self.request(&name, self.objects.put(&name, bytes)).await
+        self.request(&name, self.objects.put(&name, bytes)).await?;
+        self.survey.put(chunk.id());
+        Ok(())
     }
 }
 
 impl<O: ListObjects> RemoteStore<O> {
     /// What an object is to a store, if it is anything.
     fn found(&self, name: String) -> Option<Stored> {
-        let path = Path::new(&name);
-        let file_name = path.file_name()?.to_str()?;
-        match self.form.parse(file_name) {
-            // Neither a chunk of the other form nor one in a strange place.
-            Some((id, _)) => (self.form.path(&id) == name).then_some(Stored::Chunk(id)),
-            None if file_name.starts_with(TEMPORARY_PREFIX) => Some(Stored::Leftover(name.into())),
-            None => None,
+        if let Some(id) = self.chunk_named(&name) {
+            return Some(Stored::Chunk(id));
         }
+        let file_name = Path::new(&name).file_name()?.to_str()?;
+        file_name.starts_with(TEMPORARY_PREFIX).then(|| Stored::Leftover(name.into()))
     }
 
     fn object(&self, found: &Stored) -> String {
@@ -198,7 +240,18 @@ impl<O: Objects> Store for RemoteStore<O> {
     }
 
     fn has_many(&self, ids: &[ChunkId]) -> Vec<Result<bool>> {
-        all_in_order(ids.iter().map(|id| self.has_one(id)))
+        let known = self.survey.answers(ids);
+        let unknown = ids.iter().zip(&known).filter(|(_, known)| known.is_none());
+        let unknown: Vec<ChunkId> = unknown.map(|(id, _)| *id).collect();
+        let mut asked = match unknown[..] {
+            [] => Vec::new(),
+            _ => wait(self.has_unknown(&unknown)),
+        }
+        .into_iter();
+        // As many are asked for as are not known.
+        let answer =
+            |known: Option<bool>| known.map(Ok).or_else(|| asked.next()).unwrap_or(Ok(false));
+        known.into_iter().map(answer).collect()
     }
 
     fn in_flight(&self) -> usize {
@@ -265,9 +318,11 @@ impl<O: ListObjects> PruneStore for RemoteStore<O> {
     fn remove_many(&self, found: &[Stored]) -> Vec<Result<()>> {
         let names: Vec<String> = found.iter().map(|found| self.object(found)).collect();
         let removed = async { Ok(self.objects.remove(&names).await) };
-        match wait(self.stop.or(removed)) {
+        let outcomes = match wait(self.stop.or(removed)) {
             Ok(outcomes) => outcomes,
             Err(_) => names.iter().map(|_| Err(Error::Stopped)).collect(),
-        }
+        };
+        self.survey.forget();
+        outcomes
     }
 }
