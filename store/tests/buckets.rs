@@ -155,7 +155,7 @@ fn an_index_of_many_parts_comes_back() {
         assert!(blob.file_size() > 32 << 20);
         let other = server.location("bucket/other.caibx");
         let error = read_index(&other, &remote).unwrap_err().to_string();
-        assert!(error.ends_with("bucket/other.caibx: entity not found"), "{error}");
+        assert!(error.ends_with("bucket/other.caibx: there is no such index"), "{error}");
     });
 }
 
