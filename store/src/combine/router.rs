@@ -99,7 +99,7 @@ impl<S: Store> Router<S> {
                     }
                     Ok(Some(_)) => skip -= 1,
                     Ok(None) => return damage.map_or(Ok(None), Err),
-                    Err(e @ Error::Invalid { .. }) => damage = damage.or(Some(e)),
+                    Err(e) if e.is_damage() => damage = damage.or(Some(e)),
                     Err(e) => return Err(damage.unwrap_or(e)),
                 }
             }
@@ -110,7 +110,8 @@ impl<S: Store> Router<S> {
 impl<S: Store> Member<S> {
     /// Writes down a failure. What is wrong with one chunk says nothing of the others.
     fn note(&self, error: &Error) {
-        let is_of_the_store = matches!(error, Error::Unreachable { .. } | Error::Denied { .. });
+        let is_of_the_store =
+            matches!(error.root(), Error::Unreachable { .. } | Error::Denied { .. });
         if !is_of_the_store || self.health.pause() {
             let store = self.store.name();
             tracing::warn!(store, error = error.to_string(), "store failed, the next is asked");
@@ -134,7 +135,7 @@ impl<S: Store> Store for Router<S> {
             member.store.get_many(&ids, &mut |at, answer| match answer {
                 Ok(Some(coded)) => each(places[at], Ok(Some(coded))),
                 // Its further copies come first.
-                Err(Error::Invalid { .. }) => damaged.push(places[at]),
+                Err(e) if e.is_damage() => damaged.push(places[at]),
                 Ok(None) => open.add(places[at], ids[at], failures[at].take()),
                 Err(e) => {
                     member.note(&e);
@@ -192,7 +193,7 @@ impl<S: Store> Store for Router<S> {
     fn another(&self, id: &ChunkId, tried: usize) -> Result<Option<CodedChunk>> {
         match self.copy(id, tried) {
             // That there is damage is known by now; there is no further copy, which ends the search.
-            Err(Error::Invalid { .. }) => Ok(None),
+            Err(e) if e.is_damage() => Ok(None),
             answer => answer,
         }
     }
@@ -422,6 +423,50 @@ mod tests {
         second.off.store(true, Ordering::Relaxed);
         assert!(router.put(&coded(4)).is_err());
         assert!(router.sync().is_err());
+    }
+
+    /// Tells many at once what went wrong, as a store does that answers them with one session.
+    struct Joining<S>(S);
+
+    impl<S: Store> Store for Joining<S> {
+        fn get(&self, id: &ChunkId) -> Result<Option<CodedChunk>> {
+            self.0.get(id).map_err(|e| Error::Joined(e.into()))
+        }
+
+        fn has(&self, id: &ChunkId) -> Result<bool> {
+            self.0.has(id).map_err(|e| Error::Joined(e.into()))
+        }
+
+        fn another(&self, id: &ChunkId, tried: usize) -> Result<Option<CodedChunk>> {
+            self.0.another(id, tried)
+        }
+
+        fn name(&self) -> String {
+            "joining".into()
+        }
+    }
+
+    #[test]
+    fn a_failure_told_to_many_is_the_same_failure() {
+        let (first, second) = (Switched::default(), MemoryStore::default());
+        first.off.store(true, Ordering::Relaxed);
+        second.put(&coded(1)).unwrap();
+        let id = coded(1).id();
+        let router: Router<Box<dyn Store + '_>> =
+            Router::new(vec![Box::new(Joining(&first)), Box::new(second)]);
+        for _ in 0..5 {
+            assert_eq!(router.get(&id).unwrap(), Some(coded(1)));
+            assert!(router.has(&id).unwrap());
+        }
+        assert_eq!(first.calls.load(Ordering::Relaxed), 1, "it was not spared");
+        // What is damaged has further copies, whoever was told.
+        let damaged = || Box::new(Joining(Damaged(vec![7])));
+        let router: Router = Router::new(vec![damaged(), damaged()]);
+        assert_eq!(router.get(&id).unwrap().unwrap().bytes(), [7]);
+        let mut answers = Vec::new();
+        router.get_many(&[id, id], &mut |_, answer| answers.push(answer.unwrap().unwrap()));
+        assert!(answers.len() == 2 && answers.iter().all(|copy| copy.bytes() == [7]));
+        assert_eq!(router.another(&id, 2).unwrap(), None);
     }
 
     #[test]

@@ -246,7 +246,7 @@ impl Store for SshStore {
             answers[place] = match answer {
                 Ok(chunk) => Ok(chunk.is_some()),
                 // It is there, and whoever reads it will see what it is.
-                Err(Error::Invalid { .. }) => Ok(true),
+                Err(e) if e.is_damage() => Ok(true),
                 Err(e) => Err(e),
             };
         });
