@@ -203,7 +203,10 @@ fn open_one_writable((location, options): &Place) -> Result<Box<dyn WriteStore>>
 fn far(store: impl Store + 'static, options: &StoreOptions) -> Box<dyn Store> {
     let RemoteOptions { retry, rate, stop, .. } = options.remote.clone();
     match rate {
-        Some(rate) => Box::new(Retrying::new(RateLimited::new(store, rate), retry, stop)),
+        Some(rate) => {
+            let store = RateLimited::new(store, rate, stop.clone());
+            Box::new(Retrying::new(store, retry, stop))
+        }
         None => Box::new(Retrying::new(store, retry, stop)),
     }
 }
@@ -211,7 +214,10 @@ fn far(store: impl Store + 'static, options: &StoreOptions) -> Box<dyn Store> {
 fn far_writable(store: impl WriteStore + 'static, options: &StoreOptions) -> Box<dyn WriteStore> {
     let RemoteOptions { retry, rate, stop, .. } = options.remote.clone();
     match rate {
-        Some(rate) => Box::new(Retrying::new(RateLimited::new(store, rate), retry, stop)),
+        Some(rate) => {
+            let store = RateLimited::new(store, rate, stop.clone());
+            Box::new(Retrying::new(store, retry, stop))
+        }
         None => Box::new(Retrying::new(store, retry, stop)),
     }
 }

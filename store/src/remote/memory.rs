@@ -5,21 +5,22 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use cairn_formats::{ChunkId, ChunkSizes, Digest, Form, Index};
-use futures_util::stream;
+use cairn_formats::{ChunkId, ChunkSizes, CodedChunk, Coding, Digest, Form, Index};
+use futures_util::{StreamExt, stream};
 
 use super::objects::{Body, ListObjects, Objects, PART, Page, WriteObjects};
 use super::store::RemoteStore;
 use super::{Retry, Stop, index};
-use crate::combine::Retrying;
+use crate::combine::{Rate, RateLimited, Retrying};
 use crate::testing::conformance;
-use crate::{Again, Error, Facts, Result, Store, StoreOptions};
+use crate::{Again, Error, Facts, Result, Store, StoreOptions, WriteStore};
 
-/// Objects by name, each of which takes a while to be had.
+/// Objects by name, each of which takes a while to be had, and each part of which takes another.
 #[derive(Default)]
 struct MemoryObjects {
     objects: Mutex<BTreeMap<String, Bytes>>,
     latency: Duration,
+    pause: Duration,
 }
 
 impl MemoryObjects {
@@ -36,7 +37,15 @@ impl Objects for MemoryObjects {
         let Some(bytes) = self.find(name).await else { return Ok(None) };
         let parts: Vec<Result<Bytes>> =
             bytes.chunks(100_000).map(|part| Ok(Bytes::copy_from_slice(part))).collect();
-        Ok(Some(Box::pin(stream::iter(parts))))
+        let pause = self.pause;
+        if pause.is_zero() {
+            return Ok(Some(Box::pin(stream::iter(parts))));
+        }
+        let paused = move |part| async move {
+            tokio::time::sleep(pause).await;
+            part
+        };
+        Ok(Some(Box::pin(stream::iter(parts).then(paused))))
     }
 
     async fn has(&self, name: &str) -> Result<bool> {
@@ -119,6 +128,29 @@ fn what_takes_too_long_is_given_up() {
     assert_eq!(error.again(), Again::Yes);
     assert!(error.to_string().starts_with("memory/0101/0101"), "{error}");
     assert!(error.to_string().ends_with("no answer within 30ms"), "{error}");
+}
+
+#[test]
+fn a_rate_is_not_taken_for_a_network_that_stands_still() {
+    let form = Form::default().with_compression(false);
+    let mut options = StoreOptions { form, ..StoreOptions::default() };
+    options.remote.timeout = Some(Duration::from_millis(500));
+    let pause = Duration::from_millis(5);
+    let objects = MemoryObjects { pause, ..MemoryObjects::default() };
+    let store = RemoteStore::new(objects, "memory".to_owned(), &options);
+    let chunk = |byte| {
+        // Their ends do not come at once.
+        let bytes = vec![byte; 200_000 * usize::from(byte)];
+        CodedChunk::new(ChunkId::from_bytes([byte; 32]), Coding::Plain, bytes)
+    };
+    let chunks = [1, 2, 3, 4].map(chunk);
+    assert!(store.put_many(&chunks).into_iter().all(|outcome| outcome.is_ok()));
+    // Most chunks take longer than the whole of a request may.
+    let store = RateLimited::new(store, Rate::new(600_000), Stop::default());
+    let ids = chunks.each_ref().map(CodedChunk::id);
+    let mut answers = 0;
+    store.get_many(&ids, &mut |_, answer| answers += usize::from(answer.unwrap().is_some()));
+    assert_eq!(answers, 4);
 }
 
 #[test]
