@@ -111,7 +111,7 @@ pub fn open_local(location: &Location, options: &StoreOptions) -> Result<LocalSt
 pub(crate) fn read_remote_index(location: &Location, remote: &RemoteOptions) -> Result<Index> {
     let (place, name) = index_place(location)?;
     with_backend!(&place, remote, objects => {
-        let found = remote.retry.run(&remote.stop, || index::read(&objects, &name, remote.timeout))?;
+        let found = remote.retry.run(&remote.stop, || index::read(&objects, &name, remote))?;
         found.ok_or_else(|| {
             let missing = io::Error::new(io::ErrorKind::NotFound, "there is no such index");
             Error::io("read index", location.without_secrets())(missing)
@@ -127,7 +127,7 @@ pub(crate) fn write_remote_index(
 ) -> Result<()> {
     let (place, name) = index_place(location)?;
     with_backend!(&place, remote, objects => {
-        remote.retry.run(&remote.stop, || index::write(&objects, &name, index, remote.timeout))
+        remote.retry.run(&remote.stop, || index::write(&objects, &name, index, remote))
     })
 }
 

@@ -13,7 +13,7 @@ use super::store::RemoteStore;
 use super::{Retry, Stop, index};
 use crate::combine::{Rate, RateLimited, Retrying};
 use crate::testing::conformance;
-use crate::{Again, Error, Facts, Result, Store, StoreOptions, WriteStore};
+use crate::{Again, Error, Facts, RemoteOptions, Result, Store, StoreOptions, WriteStore};
 
 /// Objects by name, each of which takes a while to be had, and each part of which takes another.
 #[derive(Default)]
@@ -156,6 +156,7 @@ fn a_rate_is_not_taken_for_a_network_that_stands_still() {
 #[test]
 fn indexes_come_back_in_parts_or_whole() {
     let objects = MemoryObjects::default();
+    let options = RemoteOptions { timeout: None, ..RemoteOptions::default() };
     let sizes = ChunkSizes::default();
     let mut blob = Index::of_blob(Digest::default(), sizes);
     for count in [0, 1, 600_000_u64] {
@@ -163,13 +164,13 @@ fn indexes_come_back_in_parts_or_whole() {
             let id = Digest::default().hash(&blob.len().to_le_bytes());
             blob.push(id, sizes.max());
         }
-        index::write(&objects, "blob.caibx", &blob, None).unwrap();
+        index::write(&objects, "blob.caibx", &blob, &options).unwrap();
         assert!(count < 2 || blob.file_size() > PART as u64);
-        let back = index::read(&objects, "blob.caibx", None).unwrap().unwrap();
+        let back = index::read(&objects, "blob.caibx", &options).unwrap().unwrap();
         assert_eq!((back.len(), back.blob_size()), (blob.len(), blob.blob_size()));
     }
-    assert!(index::read(&objects, "other.caibx", None).unwrap().is_none());
+    assert!(index::read(&objects, "other.caibx", &options).unwrap().is_none());
     objects.objects.lock().unwrap().insert("junk".to_owned(), Bytes::from_static(b"<html>"));
-    let error = index::read(&objects, "junk", None).unwrap_err();
+    let error = index::read(&objects, "junk", &options).unwrap_err();
     assert!(matches!(error, Error::Invalid { .. }), "{error}");
 }

@@ -227,14 +227,15 @@ impl<O: ListObjects> PruneStore for RemoteStore<O> {
     fn list(&self, each: &mut dyn FnMut(Stored, Option<Facts>) -> Result<()>) -> Result<()> {
         let mut cursor = O::Cursor::default();
         let place = || self.name.clone();
-        while let Some(page) = wait(in_time(self.timeout, place, self.objects.list(&mut cursor)))? {
+        loop {
+            let page = in_time(self.timeout, place, self.objects.list(&mut cursor));
+            let Some(page) = wait(self.stop.or(page))? else { return Ok(()) };
             for (name, facts) in page {
                 if let Some(found) = self.found(name) {
                     each(found, facts)?;
                 }
             }
         }
-        Ok(())
     }
 
     fn facts(&self, found: &Stored) -> Result<Option<Facts>> {
@@ -248,6 +249,8 @@ impl<O: ListObjects> PruneStore for RemoteStore<O> {
 
     fn remove_many(&self, found: &[Stored]) -> Vec<Result<()>> {
         let names: Vec<String> = found.iter().map(|found| self.object(found)).collect();
-        wait(self.objects.remove(&names))
+        let removed = async { Ok(self.objects.remove(&names).await) };
+        let stopped = |_| names.iter().map(|_| Err(Error::Stopped)).collect();
+        wait(self.stop.or(removed)).unwrap_or_else(stopped)
     }
 }
