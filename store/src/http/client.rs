@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use reqwest::{Certificate, Client, Identity, redirect};
+use reqwest::{Certificate, Client, Identity, StatusCode, redirect};
 
 use crate::{Error, RemoteOptions, Result};
 
@@ -22,6 +22,21 @@ const REDIRECTS: usize = 10;
 
 /// A client for servers that are reached in this way.
 pub(crate) fn client(options: &RemoteOptions) -> Result<Client> {
+    build(options, redirect::Policy::limited(REDIRECTS))
+}
+
+/// The same for what is sent there. It does not follow where a PUT is to become a GET: that something
+/// else can be had elsewhere does not mean that anything has been kept.
+pub(super) fn writing_client(options: &RemoteOptions) -> Result<Client> {
+    let limited = redirect::Policy::limited(REDIRECTS);
+    let policy = redirect::Policy::custom(move |attempt| match attempt.status() {
+        StatusCode::SEE_OTHER => attempt.stop(),
+        _ => limited.redirect(attempt),
+    });
+    build(options, policy)
+}
+
+fn build(options: &RemoteOptions, redirects: redirect::Policy) -> Result<Client> {
     // The first wins; all of ours are the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut client = Client::builder()
@@ -30,7 +45,7 @@ pub(crate) fn client(options: &RemoteOptions) -> Result<Client> {
         .pool_idle_timeout(IDLE_TIMEOUT)
         .pool_max_idle_per_host(options.connections.max(1))
         .http2_adaptive_window(true)
-        .redirect(redirect::Policy::limited(REDIRECTS))
+        .redirect(redirects)
         // A URL may hold a password or be signed: nobody else's to see.
         .referer(false)
         .tls_danger_accept_invalid_certs(options.trust_insecure);
