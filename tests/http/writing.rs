@@ -92,6 +92,20 @@ fn answer_with_a_page(client: TcpStream) {
 }
 
 #[test]
+fn an_empty_file_on_a_server_is_no_chunk() {
+    let sandbox = Sandbox::with_store(&text(700_000));
+    let nginx = Nginx::new(&sandbox.path("."), PUT);
+    let url = nginx.url("made");
+    sandbox.cairn(&format!("make new.caibx blob -s {url}")).succeeds_silently();
+    // As it is left where a disk was full.
+    let name = format!("made/{}", sandbox.files("made")[0]);
+    sandbox.write(&name, b"");
+    sandbox.cairn(&format!("make new.caibx blob -s {url}")).succeeds_silently();
+    assert!(!sandbox.read(&name).is_empty());
+    sandbox.cairn(&format!("extract new.caibx out -s {url}")).succeeds_silently();
+}
+
+#[test]
 fn jobs_write_what_they_write_to_a_directory() {
     let sandbox = Sandbox::with_store(&[random(1, 700_000), text(700_000)].concat());
     let nginx = Nginx::new(&sandbox.path("."), PUT);

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use cairn_formats::batch::MOST;
-use reqwest::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, HeaderMap, HeaderValue};
 use reqwest::{Body as RequestBody, Client, Method, Response, StatusCode, Url};
 
 use super::client::writing_client;
@@ -136,7 +136,10 @@ impl Objects for HttpObjects {
     async fn has(&self, name: &str) -> Result<bool> {
         let response = self.send(Method::HEAD, name, None).await?;
         match response.status() {
-            StatusCode::OK => Ok(true),
+            // Nothing that has a name here is empty: somebody failed to write it.
+            StatusCode::OK => {
+                Ok(response.headers().get(CONTENT_LENGTH).is_none_or(|len| len != "0"))
+            }
             status if is_missing(status) => Ok(false),
             _ => Err(refusal(&self.place(name), response).await),
         }
