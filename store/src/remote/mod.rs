@@ -24,4 +24,5 @@ pub(crate) mod store;
 mod memory;
 
 pub use options::{Credentials, RemoteOptions, Retry, Secret};
+pub(crate) use stop::NOTICED;
 pub use stop::Stop;
