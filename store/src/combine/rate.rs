@@ -222,8 +222,7 @@ mod tests {
     fn nobody_waits_for_bytes_that_are_no_longer_wanted() {
         let asked = Arc::new(AtomicUsize::new(0));
         let rate = Rate::new(1);
-        let store =
-            RateLimited::new(MemoryStore::default(), rate.clone(), Stop::when(asked.clone()));
+        let store = RateLimited::new(MemoryStore::default(), rate, Stop::when(asked.clone()));
         let chunk = |byte| {
             CodedChunk::new(ChunkId::from_bytes([byte; 32]), Coding::Plain, vec![byte; 5000])
         };
