@@ -40,9 +40,9 @@ pub enum Error {
 
 impl From<cairn_store::Error> for Error {
     fn from(error: cairn_store::Error) -> Self {
-        match error {
+        match error.root() {
             cairn_store::Error::Stopped => Error::Interrupted,
-            error => Error::Store(error),
+            _ => Error::Store(error),
         }
     }
 }

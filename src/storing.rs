@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use cairn_formats::coding::{Decoder, Encoder};
 use cairn_formats::{Chunk, ChunkId, CodedChunk, Digest};
-use cairn_store::{Error as StoreError, WriteStore};
+use cairn_store::WriteStore;
 
 use crate::Result;
 use crate::flow::lock;
@@ -118,12 +118,13 @@ impl<'a> Storing<'a> {
         self.store.get_many(&ids, &mut |place, answer| {
             let chunk = chunks[at[place]];
             good[at[place]] = match answer {
-                Ok(None) | Err(StoreError::Invalid { .. }) => false,
+                Ok(None) => false,
                 Ok(Some(coded)) => {
                     let opened = coded.open(digest, &mut coders.decoder, chunk.data().len());
                     // Compared, for what comes from a store that is not to be verified opens anyway.
                     opened.is_ok_and(|opened| opened.data() == chunk.data())
                 }
+                Err(e) if e.is_damage() => false,
                 Err(e) => {
                     failure.get_or_insert(e);
                     true

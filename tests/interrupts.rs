@@ -297,3 +297,25 @@ fn nobody_waits_for_a_silent_server_after_an_interrupt() {
         assert_eq!(sandbox.strays(&["blob", "blob.caibx", "store"]), Vec::<String>::new());
     }
 }
+
+#[test]
+fn nobody_waits_for_a_server_that_takes_an_index_in_silence() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["make", "-s", "store", "blob.caibx", "blob"]);
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let index = format!("http://{}/blob.caibx", server.local_addr().unwrap());
+    for words in
+        [&["make", "-s", "store", &index, "blob"][..], &["extract", "-s", "store", &index, "out"]]
+    {
+        let child = sandbox.cairn(words);
+        let (mut connection, _) = server.accept().unwrap();
+        connection.read_exact(&mut [0; 4]).unwrap();
+        let began = Instant::now();
+        Command::new("kill").arg("-2").arg(child.id().to_string()).status().unwrap();
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(was_interrupted(output.status, &said, SIGINT), "{words:?}");
+        assert!(began.elapsed() < Duration::from_secs(10), "{words:?}: {:?}", began.elapsed());
+        assert_eq!(sandbox.strays(&["blob", "blob.caibx", "store"]), Vec::<String>::new());
+    }
+}

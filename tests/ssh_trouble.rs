@@ -5,6 +5,8 @@
 mod common;
 
 use std::fs;
+use std::io::Read;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cairn_formats::ChunkId;
@@ -142,6 +144,34 @@ fn silence_ends_after_the_time_that_was_configured() {
         let script = script.replace("1000", "30");
         fails_with(&sandbox, &script, &written(&[SERVES]), &["nothing moved for 300ms"]);
         assert!(begun.elapsed() < Duration::from_secs(15), "{says}: {:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_silent_other_side_after_an_interrupt() {
+    let sandbox = Sandbox::with_store(&text(300_000));
+    let script = "exec 3<>\"$sandbox/started\"; echo >&3; exec sleep 60";
+    let started = sandbox.path("started");
+    for words in [
+        format!("extract -s {URL} blob.caibx out"),
+        format!("make -s {URL} --durability none new.caibx blob"),
+    ] {
+        let _ = fs::remove_file(&started);
+        assert!(Command::new("mkfifo").arg(&started).status().unwrap().success());
+        let mut command = Command::new("env");
+        command.args(["--default-signal=HUP,INT,TERM", CAIRN]).args(words.split(' '));
+        command.current_dir(sandbox.path(".")).env("sandbox", sandbox.path("."));
+        command.env("CASYNC_SSH_PATH", sandbox.script("ssh", script));
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        fs::File::open(&started).unwrap().read_exact(&mut [0]).unwrap();
+        let began = Instant::now();
+        // cairn alone: a terminal would tell ssh, too.
+        Command::new("kill").arg("-2").arg(child.id().to_string()).status().unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "error: interrupted\n", "{words}");
+        assert_eq!(output.status.code(), Some(130));
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        assert!(!sandbox.path("out").exists() && !sandbox.path("new.caibx").exists());
     }
 }
 

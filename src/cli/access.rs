@@ -7,6 +7,7 @@
 //! let store = access.stores(&args.stores.all())?;
 //! ```
 
+use cairn::Error;
 use cairn_formats::Index;
 use cairn_store::combine::Rate;
 use cairn_store::{
@@ -46,7 +47,7 @@ impl<'a> Access<'a> {
 
     /// Reads an index whose ids must be made with the digest the user said.
     pub(super) fn index(&self, location: &Location) -> anyhow::Result<Index> {
-        let index = read_index(location, &self.index_place(location)?)?;
+        let index = read_index(location, &self.index_place(location)?).map_err(Error::from)?;
         if index.digest() != self.context.digest {
             let uses = index.digest();
             let location = location.without_secrets();
@@ -71,7 +72,7 @@ impl<'a> Access<'a> {
         (mode, flush): (u32, bool),
         place: &RemoteOptions,
     ) -> anyhow::Result<()> {
-        Ok(write_index(location, index, (mode, flush), place)?)
+        Ok(write_index(location, index, (mode, flush), place).map_err(Error::from)?)
     }
 
     /// Opens the stores for reading, each with its own options. They are asked in their order.

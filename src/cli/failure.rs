@@ -108,7 +108,7 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
         Some(Error::Store(error)) => Some(error),
         _ => error.chain().find_map(|cause| cause.downcast_ref::<Store>()),
     };
-    match (format, store) {
+    match (format, store.map(Store::root)) {
         (
             Some(
                 Format::WrongId { .. }

@@ -105,13 +105,26 @@ pub enum Again {
 }
 
 impl Error {
+    /// The error itself, if several were told of it: what to do about it does not depend on who asked.
+    pub fn root(&self) -> &Self {
+        let mut root = self;
+        while let Error::Joined(error) = root {
+            root = error;
+        }
+        root
+    }
+
     /// Whether the same is worth trying again.
     pub fn again(&self) -> Again {
-        match self {
+        match self.root() {
             Error::Unreachable { again, .. } => *again,
-            Error::Joined(error) => error.again(),
             _ => Again::No,
         }
+    }
+
+    /// Whether what the store holds of a chunk is damaged: another copy may be good.
+    pub fn is_damage(&self) -> bool {
+        matches!(self.root(), Error::Invalid { .. })
     }
 
     /// For `map_err`: what was being done, to which file.

@@ -146,7 +146,7 @@ impl Wanted {
         match answer {
             Ok(Some(coded)) => self.decode(store, coded, decoder, plain),
             Ok(None) => return Err(Error::Missing { id: self.chunk.id, store: store.name() }),
-            Err(e @ Error::Invalid { .. }) => {
+            Err(e) if e.is_damage() => {
                 tracing::warn!(id = %self.chunk.id, error = %e, "chunk is damaged");
                 self.error = Some(e);
             }

@@ -149,7 +149,7 @@ pub fn open_local(location: &Location, options: &StoreOptions) -> Result<LocalSt
 pub(crate) fn read_remote_index(location: &Location, remote: &RemoteOptions) -> Result<Index> {
     let (place, name) = index_place(location)?;
     with_backend!(&place, remote, objects => {
-        let found = remote.retry.run(&remote.stop, || index::read(&objects, &name, remote.timeout))?;
+        let found = remote.retry.run(&remote.stop, || index::read(&objects, &name, remote))?;
         found.ok_or_else(|| {
             let missing = io::Error::new(io::ErrorKind::NotFound, "there is no such index");
             Error::io("read index", location.without_secrets())(missing)
@@ -165,7 +165,7 @@ pub(crate) fn write_remote_index(
 ) -> Result<()> {
     let (place, name) = index_place(location)?;
     with_backend!(&place, remote, objects => {
-        remote.retry.run(&remote.stop, || index::write(&objects, &name, index, remote.timeout))
+        remote.retry.run(&remote.stop, || index::write(&objects, &name, index, remote))
     })
 }
 
@@ -243,7 +243,10 @@ fn is_bucket(scheme: &str) -> bool {
 fn far(store: impl Store + 'static, options: &StoreOptions) -> Box<dyn Store> {
     let RemoteOptions { retry, rate, stop, .. } = options.remote.clone();
     match rate {
-        Some(rate) => Box::new(Retrying::new(RateLimited::new(store, rate), retry, stop)),
+        Some(rate) => {
+            let store = RateLimited::new(store, rate, stop.clone());
+            Box::new(Retrying::new(store, retry, stop))
+        }
         None => Box::new(Retrying::new(store, retry, stop)),
     }
 }
@@ -251,7 +254,10 @@ fn far(store: impl Store + 'static, options: &StoreOptions) -> Box<dyn Store> {
 fn far_writable(store: impl WriteStore + 'static, options: &StoreOptions) -> Box<dyn WriteStore> {
     let RemoteOptions { retry, rate, stop, .. } = options.remote.clone();
     match rate {
-        Some(rate) => Box::new(Retrying::new(RateLimited::new(store, rate), retry, stop)),
+        Some(rate) => {
+            let store = RateLimited::new(store, rate, stop.clone());
+            Box::new(Retrying::new(store, retry, stop))
+        }
         None => Box::new(Retrying::new(store, retry, stop)),
     }
 }
@@ -265,7 +271,10 @@ fn far_prunable(
     let RemoteOptions { retry, rate, stop, .. } = options.remote.clone();
     let store = RemoteStore::new(objects, location.without_secrets(), options);
     match rate {
-        Some(rate) => Box::new(Retrying::new(RateLimited::new(store, rate), retry, stop)),
+        Some(rate) => {
+            let store = RateLimited::new(store, rate, stop.clone());
+            Box::new(Retrying::new(store, retry, stop))
+        }
         None => Box::new(Retrying::new(store, retry, stop)),
     }
 }

@@ -7,6 +7,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use cairn_formats::coding::Encoder;
 use cairn_formats::{Chunk, ChunkId, CodedChunk, Coding, Digest, Form, WriteCoding};
 use cairn_store::combine::Cache;
 use cairn_store::serve::{
-    ChunkService, Limits, Reader, Server, ServerOptions, Stopper, StoreNames, WireOptions,
+    Backend, ChunkService, Limits, Reader, Server, ServerOptions, Stopper, StoreNames, WireOptions,
 };
 use cairn_store::{Again, Error, MemoryStore, Result, Store, WriteStore};
 
@@ -80,9 +81,15 @@ impl Drop for Serving {
 
 /// Serves what `open` makes of a reader.
 fn serve(open: impl FnOnce(&Reader) -> (Box<dyn Store>, StoreNames)) -> Serving {
+    serve_backend(|reader| {
+        let (store, names) = open(reader);
+        reader.backend(store, names)
+    })
+}
+
+fn serve_backend(open: impl FnOnce(&Reader) -> Backend) -> Serving {
     let reader = Reader::new(Form::default(), Digest::default(), false);
-    let (store, names) = open(&reader);
-    let backend = reader.backend(store, names);
+    let backend = open(&reader);
     let wire =
         WireOptions { form: Form::default(), digest: Digest::default(), skip_verify_write: false };
     let reported = Arc::new(Mutex::new(Vec::new()));
@@ -196,4 +203,84 @@ fn a_proxy_fills_its_cache_with_what_is_good() {
     let (head, _) = ask(server.address, "GET", &chunk(2).id());
     assert!(head.starts_with("HTTP/1.1 500 "), "{head}");
     assert_eq!(cache.len(), 1);
+}
+
+/// A store that keeps nothing before it may.
+struct Gated {
+    store: MemoryStore,
+    begun: Sender<()>,
+    may_go_on: Mutex<Receiver<()>>,
+}
+
+impl Store for Gated {
+    fn get(&self, id: &ChunkId) -> Result<Option<CodedChunk>> {
+        self.store.get(id)
+    }
+
+    fn has(&self, id: &ChunkId) -> Result<bool> {
+        self.store.has(id)
+    }
+
+    fn name(&self) -> String {
+        "gated".to_owned()
+    }
+}
+
+impl WriteStore for Gated {
+    fn put(&self, chunk: &CodedChunk) -> Result<()> {
+        let _ = self.begun.send(());
+        let _ = self.may_go_on.lock().unwrap().recv();
+        self.store.put(chunk)
+    }
+
+    fn coding(&self) -> WriteCoding {
+        self.store.coding()
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.store.sync()
+    }
+}
+
+/// A number that the server tells of itself.
+fn metric(address: SocketAddr, name: &str) -> u64 {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let request = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let mut values = answer.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    values.next().unwrap().parse().unwrap()
+}
+
+fn wait_until(is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(20));
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn what_is_still_being_stored_counts_also_if_its_client_has_gone() {
+    let (begun, has_begun) = channel();
+    let (go_on, may_go_on) = channel();
+    let store = Gated { store: MemoryStore::default(), begun, may_go_on: Mutex::new(may_go_on) };
+    let server =
+        serve_backend(|reader| reader.writable_backend(Box::new(store), StoreNames::default()));
+    let memory = || metric(server.address, "cairn_http_body_memory_bytes");
+    let chunk = coded(&chunk(1));
+    let mut client = TcpStream::connect(server.address).unwrap();
+    let (path, len) = (Form::default().path(&chunk.id()), chunk.bytes().len());
+    let head = format!("PUT /{path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len}\r\n\r\n");
+    client.write_all(head.as_bytes()).unwrap();
+    client.write_all(chunk.bytes()).unwrap();
+    has_begun.recv_timeout(Duration::from_secs(20)).unwrap();
+    drop(client);
+    // Only who asks is still there.
+    wait_until(|| metric(server.address, "cairn_http_open_connections") == 1);
+    assert_eq!(memory(), len as u64);
+    go_on.send(()).unwrap();
+    wait_until(|| memory() == 0);
 }

@@ -127,14 +127,16 @@ conform! {
     mirrors: writable(|| Router::new(vec![MemoryStore::default(), MemoryStore::default()]));
     mirrors_by_their_locations: writable(mirrored_directories());
     asked_again: all(|| Retrying::new(MemoryStore::default(), Retry::default(), Stop::default()));
-    at_a_limited_rate: all(|| RateLimited::new(MemoryStore::default(), Rate::new(1 << 30)));
+    at_a_limited_rate: all(|| {
+        RateLimited::new(MemoryStore::default(), Rate::new(1 << 30), Stop::default())
+    });
     asked_once_at_a_time: all(|| {
         let writer = shared(WriteCoding::Zstd);
         Pair { reader: SingleFlight::new(writer), writer }
     });
     as_a_store_far_away_is_used: all(|| {
         let store = far_memory(Duration::ZERO, &StoreOptions::default());
-        let store = RateLimited::new(store, Rate::new(1 << 30));
+        let store = RateLimited::new(store, Rate::new(1 << 30), Stop::default());
         Retrying::new(store, Retry::default(), Stop::default())
     });
 }

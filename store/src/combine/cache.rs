@@ -136,7 +136,7 @@ impl<C: WriteStore, S: Store> Store for Cache<C, S> {
         let answer = match tried {
             0 | 1 => match self.source.get(id) {
                 // Its further copies may be better.
-                Err(Error::Invalid { .. }) => self.source.another(id, 1),
+                Err(e) if e.is_damage() => self.source.another(id, 1),
                 answer => answer,
             },
             _ => self.source.another(id, tried - 1),

@@ -28,6 +28,8 @@ pub struct Router<S = Box<dyn Store>> {
 struct Member<S> {
     store: S,
     health: Health,
+    /// Whether it could ever not be asked.
+    has_failed: AtomicBool,
     /// Whether something was put here.
     is_written: AtomicBool,
 }
@@ -35,8 +37,12 @@ struct Member<S> {
 impl<S: Store> Router<S> {
     /// The stores in the order in which they are asked.
     pub fn new(stores: Vec<S>) -> Self {
-        let member =
-            |store| Member { store, health: Health::default(), is_written: AtomicBool::new(false) };
+        let member = |store| Member {
+            store,
+            health: Health::default(),
+            has_failed: AtomicBool::new(false),
+            is_written: AtomicBool::new(false),
+        };
         Self { members: stores.into_iter().map(member).collect(), one_no_is_enough: false }
     }
 
@@ -56,9 +62,12 @@ impl<S: Store> Router<S> {
     }
 
     /// The first answer, or the first failure if there is none.
-    fn ask<T>(&self, mut question: impl FnMut(&S) -> Result<Option<T>>) -> Result<Option<T>> {
+    fn ask<T>(
+        turn: Vec<&Member<S>>,
+        mut question: impl FnMut(&S) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
         let mut failure = None;
-        for member in self.in_turn() {
+        for member in turn {
             match question(&member.store) {
                 Ok(Some(answer)) => {
                     member.health.works();
@@ -67,7 +76,7 @@ impl<S: Store> Router<S> {
                 Ok(None) => member.health.works(),
                 Err(e) => {
                     member.note(&e);
-                    failure = failure.or(Some(e));
+                    failure = Some(first(failure, e));
                 }
             }
         }
@@ -78,9 +87,17 @@ impl<S: Store> Router<S> {
     ///
     /// What a store refuses to hand out as damaged has a number in that store but none here, for `get`
     /// and `another` alike, and the store's further copies come before those of the next.
+    ///
+    /// Copy 0 comes from the store whose turn it is; which that was is not known any more when the
+    /// others are counted. So these are counted in the order of the stores, and where a store has ever
+    /// failed from the very first: one may come twice, which costs a fetch, but none is left out.
     fn copy(&self, id: &ChunkId, number: usize) -> Result<Option<CodedChunk>> {
-        let mut skip = number;
-        self.ask(|store| {
+        let is_certain = !self.members.iter().any(|m| m.has_failed.load(Ordering::Relaxed));
+        let (turn, mut skip) = match number {
+            0 => (self.in_turn(), 0),
+            number => (self.members.iter().collect(), number - usize::from(!is_certain)),
+        };
+        Self::ask(turn, |store| {
             let mut damage = None;
             let mut asked = 0;
             loop {
@@ -99,8 +116,12 @@ impl<S: Store> Router<S> {
                     }
                     Ok(Some(_)) => skip -= 1,
                     Ok(None) => return damage.map_or(Ok(None), Err),
-                    Err(e @ Error::Invalid { .. }) => damage = damage.or(Some(e)),
-                    Err(e) => return Err(damage.unwrap_or(e)),
+                    Err(e) if e.is_damage() => damage = damage.or(Some(e)),
+                    Err(e) => {
+                        // It had one before, maybe.
+                        skip = skip.saturating_sub(1);
+                        return Err(damage.unwrap_or(e));
+                    }
                 }
             }
         })
@@ -110,7 +131,14 @@ impl<S: Store> Router<S> {
 impl<S: Store> Member<S> {
     /// Writes down a failure. What is wrong with one chunk says nothing of the others.
     fn note(&self, error: &Error) {
-        let is_of_the_store = matches!(error, Error::Unreachable { .. } | Error::Denied { .. });
+        if matches!(error.root(), Error::Stopped) {
+            return;
+        }
+        let is_of_the_store =
+            matches!(error.root(), Error::Unreachable { .. } | Error::Denied { .. });
+        if is_of_the_store {
+            self.has_failed.store(true, Ordering::Relaxed);
+        }
         if !is_of_the_store || self.health.pause() {
             let store = self.store.name();
             tracing::warn!(store, error = error.to_string(), "store failed, the next is asked");
@@ -134,11 +162,11 @@ impl<S: Store> Store for Router<S> {
             member.store.get_many(&ids, &mut |at, answer| match answer {
                 Ok(Some(coded)) => each(places[at], Ok(Some(coded))),
                 // Its further copies come first.
-                Err(Error::Invalid { .. }) => damaged.push(places[at]),
+                Err(e) if e.is_damage() => damaged.push(places[at]),
                 Ok(None) => open.add(places[at], ids[at], failures[at].take()),
                 Err(e) => {
                     member.note(&e);
-                    open.add(places[at], ids[at], failures[at].take().or(Some(e)));
+                    open.add(places[at], ids[at], Some(first(failures[at].take(), e)));
                 }
             });
         }
@@ -173,7 +201,7 @@ impl<S: Store> Store for Router<S> {
                     }
                     Err(e) => {
                         member.note(&e);
-                        open.add(places[at], ids[at], failures[at].take().or(Some(e)));
+                        open.add(places[at], ids[at], Some(first(failures[at].take(), e)));
                     }
                 }
             }
@@ -192,7 +220,7 @@ impl<S: Store> Store for Router<S> {
     fn another(&self, id: &ChunkId, tried: usize) -> Result<Option<CodedChunk>> {
         match self.copy(id, tried) {
             // That there is damage is known by now; there is no further copy, which ends the search.
-            Err(Error::Invalid { .. }) => Ok(None),
+            Err(e) if e.is_damage() => Ok(None),
             answer => answer,
         }
     }
@@ -232,7 +260,7 @@ impl<S: WriteStore> WriteStore for Router<S> {
                 }
                 Err(e) => {
                     member.note(&e);
-                    failure = failure.or(Some(e));
+                    failure = Some(first(failure, e));
                 }
             }
         }
@@ -262,6 +290,14 @@ impl<S: WriteStore> WriteStore for Router<S> {
     fn sync(&self) -> Result<()> {
         let mut written = self.members.iter().filter(|m| m.is_written.load(Ordering::Relaxed));
         written.try_for_each(|member| member.store.sync())
+    }
+}
+
+/// What to say of two failures: the first, unless the user wants an end meanwhile.
+fn first(earlier: Option<Error>, error: Error) -> Error {
+    match earlier {
+        Some(earlier) if !matches!(error.root(), Error::Stopped) => earlier,
+        _ => error,
     }
 }
 
@@ -324,6 +360,33 @@ mod tests {
         assert_eq!(router.another(&id, 1).unwrap().unwrap().bytes(), [11]);
         assert_eq!(router.another(&id, 2).unwrap().unwrap().bytes(), [12]);
         assert_eq!(router.another(&id, 3).unwrap(), None);
+    }
+
+    #[test]
+    fn no_copy_is_left_out_when_stores_come_and_go() {
+        let id = coded(1).id();
+        for is_gone_first in [true, false] {
+            let (first, second) = (Switched::default(), Switched::default());
+            for (store, byte) in [(&first, 10), (&second, 11)] {
+                store.store.put(&CodedChunk::new(id, Coding::Plain, vec![byte])).unwrap();
+            }
+            let router = Router::new(vec![&first, &second]);
+            let off = |is_off| {
+                first.off.store(is_off, Ordering::Relaxed);
+                // That is noticed by whoever is next.
+                let _ = router.has(&coded(9).id());
+            };
+            off(is_gone_first);
+            let mut copies = vec![router.get(&id).unwrap().unwrap()];
+            off(!is_gone_first);
+            while let Ok(Some(copy)) = router.another(&id, copies.len()) {
+                copies.push(copy);
+            }
+            for byte in [10, 11] {
+                assert!(copies.iter().any(|copy| copy.bytes() == [byte]), "{byte} {copies:?}");
+            }
+            assert!(copies.len() <= 3, "{copies:?}");
+        }
     }
 
     #[test]
@@ -422,6 +485,76 @@ mod tests {
         second.off.store(true, Ordering::Relaxed);
         assert!(router.put(&coded(4)).is_err());
         assert!(router.sync().is_err());
+    }
+
+    /// Tells many at once what went wrong, as a store does that answers them with one session.
+    struct Joining<S>(S);
+
+    impl<S: Store> Store for Joining<S> {
+        fn get(&self, id: &ChunkId) -> Result<Option<CodedChunk>> {
+            self.0.get(id).map_err(|e| Error::Joined(e.into()))
+        }
+
+        fn has(&self, id: &ChunkId) -> Result<bool> {
+            self.0.has(id).map_err(|e| Error::Joined(e.into()))
+        }
+
+        fn another(&self, id: &ChunkId, tried: usize) -> Result<Option<CodedChunk>> {
+            self.0.another(id, tried)
+        }
+
+        fn name(&self) -> String {
+            "joining".into()
+        }
+    }
+
+    /// Gives up, because the user wants an end.
+    struct Stopping;
+
+    impl Store for Stopping {
+        fn get(&self, _id: &ChunkId) -> Result<Option<CodedChunk>> {
+            Err(Error::Stopped)
+        }
+
+        fn has(&self, _id: &ChunkId) -> Result<bool> {
+            Err(Error::Stopped)
+        }
+
+        fn name(&self) -> String {
+            "stopping".into()
+        }
+    }
+
+    #[test]
+    fn an_end_that_is_wanted_is_no_failure_of_a_store() {
+        let id = coded(1).id();
+        let router: Router = Router::new(vec![Box::new(Broken), Box::new(Stopping)]);
+        assert!(matches!(router.get(&id), Err(Error::Stopped)));
+        assert!(matches!(router.has(&id), Err(Error::Stopped)));
+        router.get_many(&[id], &mut |_, answer| assert!(matches!(answer, Err(Error::Stopped))));
+    }
+
+    #[test]
+    fn a_failure_told_to_many_is_the_same_failure() {
+        let (first, second) = (Switched::default(), MemoryStore::default());
+        first.off.store(true, Ordering::Relaxed);
+        second.put(&coded(1)).unwrap();
+        let id = coded(1).id();
+        let router: Router<Box<dyn Store + '_>> =
+            Router::new(vec![Box::new(Joining(&first)), Box::new(second)]);
+        for _ in 0..5 {
+            assert_eq!(router.get(&id).unwrap(), Some(coded(1)));
+            assert!(router.has(&id).unwrap());
+        }
+        assert_eq!(first.calls.load(Ordering::Relaxed), 1, "it was not spared");
+        // What is damaged has further copies, whoever was told.
+        let damaged = || Box::new(Joining(Damaged(vec![7])));
+        let router: Router = Router::new(vec![damaged(), damaged()]);
+        assert_eq!(router.get(&id).unwrap().unwrap().bytes(), [7]);
+        let mut answers = Vec::new();
+        router.get_many(&[id, id], &mut |_, answer| answers.push(answer.unwrap().unwrap()));
+        assert!(answers.len() == 2 && answers.iter().all(|copy| copy.bytes() == [7]));
+        assert_eq!(router.another(&id, 2).unwrap(), None);
     }
 
     #[test]

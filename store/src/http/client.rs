@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use reqwest::{Certificate, Client, Identity, redirect};
+use reqwest::{Certificate, Client, Identity, StatusCode, redirect};
 
 use crate::{Error, RemoteOptions, Result};
 
@@ -29,6 +29,17 @@ pub(crate) fn client(options: &RemoteOptions) -> Result<Client> {
 #[cfg(feature = "oci")]
 pub(crate) fn direct_client(options: &RemoteOptions) -> Result<Client> {
     build(options, redirect::Policy::none())
+}
+
+/// The same for what is sent there. It does not follow where a PUT is to become a GET: that something
+/// else can be had elsewhere does not mean that anything has been kept.
+pub(super) fn writing_client(options: &RemoteOptions) -> Result<Client> {
+    let limited = redirect::Policy::limited(REDIRECTS);
+    let policy = redirect::Policy::custom(move |attempt| match attempt.status() {
+        StatusCode::SEE_OTHER => attempt.stop(),
+        _ => limited.redirect(attempt),
+    });
+    build(options, policy)
 }
 
 fn build(options: &RemoteOptions, redirects: redirect::Policy) -> Result<Client> {

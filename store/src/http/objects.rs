@@ -8,13 +8,15 @@
 //! `cairn index-server` can be written to. The query of the URL goes with every request, so that signed
 //! URLs work; what desync does with it is to drop it.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use cairn_formats::batch::MOST;
-use reqwest::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, HeaderMap, HeaderValue};
 use reqwest::{Body as RequestBody, Client, Method, Response, StatusCode, Url};
 
+use super::client::writing_client;
 use super::{batch, body, client, failure, refusal};
 use crate::remote::objects::{Body, Many, Objects, WriteObjects};
 use crate::{Error, RemoteOptions, Result, Secret};
@@ -22,6 +24,9 @@ use crate::{Error, RemoteOptions, Result, Secret};
 /// A place on a web server.
 pub(crate) struct HttpObjects {
     client: Client,
+    /// Made when something is first to be written, with these options.
+    writer: OnceLock<Client>,
+    options: RemoteOptions,
     base: Url,
     /// The place without secrets, with a slash at its end.
     shown: String,
@@ -46,7 +51,8 @@ impl HttpObjects {
         }
         let shown = format!("{}/", shown.trim_end_matches('/'));
         let batches = AtomicBool::new(false);
-        Ok(Self { client: client(options)?, base, shown, headers, batches })
+        let (writer, options) = (OnceLock::new(), options.clone());
+        Ok(Self { client: client(&options)?, writer, options, base, shown, headers, batches })
     }
 
     fn url(&self, name: &str) -> Url {
@@ -55,13 +61,31 @@ impl HttpObjects {
         url
     }
 
+    fn writer(&self) -> Result<&Client> {
+        if let Some(writer) = self.writer.get() {
+            return Ok(writer);
+        }
+        let writer = writing_client(&self.options)?;
+        Ok(self.writer.get_or_init(|| writer))
+    }
+
+    /// Sends what is to be kept.
+    async fn send_put(&self, name: &str, body: RequestBody) -> Result<()> {
+        let response = self.send(Method::PUT, name, Some(body)).await?;
+        match response.status() {
+            StatusCode::OK | StatusCode::CREATED | StatusCode::NO_CONTENT => Ok(()),
+            _ => Err(refusal(&self.place(name), response).await),
+        }
+    }
+
     async fn send(
         &self,
         method: Method,
         name: &str,
         body: Option<RequestBody>,
     ) -> Result<Response> {
-        let mut request = self.client.request(method, self.url(name)).headers(self.headers.clone());
+        let client = if method == Method::PUT { self.writer()? } else { &self.client };
+        let mut request = client.request(method, self.url(name)).headers(self.headers.clone());
         if let Some(body) = body {
             request = request.body(body);
         }
@@ -112,7 +136,10 @@ impl Objects for HttpObjects {
     async fn has(&self, name: &str) -> Result<bool> {
         let response = self.send(Method::HEAD, name, None).await?;
         match response.status() {
-            StatusCode::OK => Ok(true),
+            // Nothing that has a name here is empty: somebody failed to write it.
+            StatusCode::OK => {
+                Ok(response.headers().get(CONTENT_LENGTH).is_none_or(|len| len != "0"))
+            }
             status if is_missing(status) => Ok(false),
             _ => Err(refusal(&self.place(name), response).await),
         }
@@ -125,19 +152,10 @@ impl Objects for HttpObjects {
 
 impl WriteObjects for HttpObjects {
     async fn put(&self, name: &str, bytes: Bytes) -> Result<()> {
-        let response = self.send(Method::PUT, name, Some(bytes.into())).await?;
-        match response.status() {
-            StatusCode::OK | StatusCode::CREATED | StatusCode::NO_CONTENT => Ok(()),
-            _ => Err(refusal(&self.place(name), response).await),
-        }
+        self.send_put(name, bytes.into()).await
     }
 
     async fn put_parts(&self, name: &str, parts: Body) -> Result<()> {
-        let body = RequestBody::wrap_stream(parts);
-        let response = self.send(Method::PUT, name, Some(body)).await?;
-        match response.status() {
-            StatusCode::OK | StatusCode::CREATED | StatusCode::NO_CONTENT => Ok(()),
-            _ => Err(refusal(&self.place(name), response).await),
-        }
+        self.send_put(name, RequestBody::wrap_stream(parts)).await
     }
 }

@@ -19,7 +19,7 @@ use tokio::sync::mpsc::{self, Sender};
 
 use super::objects::{Body, Objects, PART, WriteObjects, in_time, too_late};
 use super::runtime::wait;
-use crate::{Error, Result};
+use crate::{Error, RemoteOptions, Result, Stop};
 
 /// Parts that wait to be sent.
 const QUEUE: usize = 1;
@@ -28,11 +28,20 @@ const QUEUE: usize = 1;
 pub(crate) fn read(
     objects: &impl Objects,
     name: &str,
-    timeout: Option<Duration>,
+    options: &RemoteOptions,
 ) -> Result<Option<Index>> {
+    let RemoteOptions { timeout, stop, .. } = options;
     let place = || objects.place(name);
-    let Some(body) = wait(in_time(timeout, place, objects.open(name)))? else { return Ok(None) };
-    let mut reader = Reader { body, rest: Bytes::new(), timeout, place: place(), failure: None };
+    let opened = in_time(*timeout, place, objects.open(name));
+    let Some(body) = wait(stop.or(opened))? else { return Ok(None) };
+    let mut reader = Reader {
+        body,
+        rest: Bytes::new(),
+        timeout: *timeout,
+        stop: stop.clone(),
+        place: place(),
+        failure: None,
+    };
     let index = Index::read(&mut reader);
     match (index, reader.failure) {
         (_, Some(failure)) => Err(failure),
@@ -46,7 +55,7 @@ pub(crate) fn write(
     objects: &impl WriteObjects,
     name: &str,
     index: &Index,
-    timeout: Option<Duration>,
+    options: &RemoteOptions,
 ) -> Result<()> {
     let (sender, receiver) = mpsc::channel(QUEUE);
     let sent = Arc::new(AtomicUsize::new(0));
@@ -62,7 +71,8 @@ pub(crate) fn write(
             let _ = index.write(&mut writer).and_then(|()| writer.flush());
         });
         let sending = objects.put_parts(name, Box::pin(parts));
-        wait(while_it_moves(sending, &sent, timeout, || objects.place(name)))
+        let moving = while_it_moves(sending, &sent, options.timeout, || objects.place(name));
+        wait(options.stop.or(moving))
     })
 }
 
@@ -90,6 +100,7 @@ struct Reader {
     body: Body,
     rest: Bytes,
     timeout: Option<Duration>,
+    stop: Stop,
     place: String,
     /// What went wrong on the way.
     failure: Option<Error>,
@@ -98,9 +109,9 @@ struct Reader {
 impl Read for Reader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.rest.is_empty() {
-            let Self { body, place, timeout, .. } = self;
+            let Self { body, place, timeout, stop, .. } = self;
             let next = async { body.next().await.transpose() };
-            match wait(in_time(*timeout, || place.clone(), next)) {
+            match wait(stop.or(in_time(*timeout, || place.clone(), next))) {
                 Ok(Some(part)) => self.rest = part,
                 Ok(None) => return Ok(0),
                 Err(e) => {

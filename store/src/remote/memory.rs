@@ -6,17 +6,18 @@ use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 
 use super::objects::{Body, ListObjects, Objects, Page, WriteObjects};
 use super::store::RemoteStore;
 use crate::{Facts, PruneStore, Result, StoreOptions};
 
-/// Objects by name, each of which takes a while to be had.
+/// Objects by name, each of which takes a while to be had, and each part of which takes another.
 #[derive(Default)]
 pub(super) struct MemoryObjects {
     pub(super) objects: Mutex<BTreeMap<String, Bytes>>,
-    latency: Duration,
+    pub(super) latency: Duration,
+    pub(super) pause: Duration,
 }
 
 /// A store on a backend in memory, each of whose objects takes a while to be had.
@@ -39,7 +40,15 @@ impl Objects for MemoryObjects {
         let Some(bytes) = self.find(name).await else { return Ok(None) };
         let parts: Vec<Result<Bytes>> =
             bytes.chunks(100_000).map(|part| Ok(Bytes::copy_from_slice(part))).collect();
-        Ok(Some(Box::pin(stream::iter(parts))))
+        let pause = self.pause;
+        if pause.is_zero() {
+            return Ok(Some(Box::pin(stream::iter(parts))));
+        }
+        let paused = move |part| async move {
+            tokio::time::sleep(pause).await;
+            part
+        };
+        Ok(Some(Box::pin(stream::iter(parts).then(paused))))
     }
 
     async fn has(&self, name: &str) -> Result<bool> {

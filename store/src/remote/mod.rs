@@ -28,4 +28,5 @@ pub(crate) mod memory;
 mod tests;
 
 pub use options::{Credentials, RemoteOptions, Retry, Secret};
+pub(crate) use stop::NOTICED;
 pub use stop::Stop;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::{Error, Result};
 
 /// How soon the wish is noticed by those who wait.
-const NOTICED: Duration = Duration::from_millis(50);
+pub(crate) const NOTICED: Duration = Duration::from_millis(50);
 
 /// Whether those who wait for a network are to give up: a number that a signal handler can set.
 #[derive(Clone, Debug, Default)]

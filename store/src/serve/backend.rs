@@ -100,7 +100,7 @@ impl Reader {
             let coded = match answer {
                 Ok(Some(coded)) => coded,
                 Ok(None) => break,
-                Err(e @ Error::Invalid { .. }) if copy == 0 => {
+                Err(e) if copy == 0 && e.is_damage() => {
                     first = Some(e);
                     continue;
                 }

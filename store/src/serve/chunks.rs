@@ -21,7 +21,7 @@ use super::batch;
 use super::reply::{self, Object, Reply};
 use super::request::Asked;
 use super::site::Peer;
-use super::upload;
+use super::upload::{self, Upload};
 use crate::{Error, Result};
 
 /// No chunk in any form is longer.
@@ -217,7 +217,8 @@ impl ChunkService {
         peer.counters().received(upload.bytes.len() as u64);
         let service = self.clone();
         let stored = blocking(move || {
-            let chunk = match service.take(id, upload.bytes) {
+            let Upload { bytes, share: _share } = upload;
+            let chunk = match service.take(id, bytes) {
                 Ok(chunk) => chunk,
                 Err(e) => return Ok(Some(e)),
             };

@@ -16,7 +16,7 @@ use super::chunks::blocking;
 use super::reply::{self, Object, Reply};
 use super::request::Asked;
 use super::site::Peer;
-use super::upload;
+use super::upload::{self, Upload};
 use crate::{Error, Location, RemoteOptions, Result, read_index, write_index};
 
 /// The longest index a client may send, in bytes: that of a blob of some 500 GB.
@@ -162,8 +162,8 @@ impl IndexService {
         peer.counters().received(upload.bytes.len() as u64);
         let (digest, to, remote) = (self.store.digest, place.clone(), self.store.remote.clone());
         let stored = blocking(move || {
-            let len = upload.bytes.len() as u64;
-            let index = match Index::read_sized(&upload.bytes[..], len) {
+            let Upload { bytes, share: _share } = upload;
+            let index = match Index::read_sized(&bytes[..], bytes.len() as u64) {
                 Ok(index) => index,
                 Err(e) => return Ok(Some(e.to_string())),
             };

@@ -155,7 +155,10 @@ impl Peer {
             return site.unauthorized();
         }
         if let Some(service) = site.batches(request) {
-            return batch::answer(service, self, body).await;
+            return match site.memory.is_full() {
+                true => reply::busy(),
+                false => batch::answer(service, self, body).await,
+            };
         }
         if let Some((pages, page)) = page {
             return pages.answer(self, page, request).await;
@@ -189,7 +192,7 @@ impl Site {
         let rest = request.uri.path().strip_prefix(&self.prefix[..])?;
         let Service::Chunks(service) = &self.service else { return None };
         let is_one = request.method == Method::POST && rest == "/";
-        (is_one && self.offers_batches() && !self.memory.is_full()).then_some(service)
+        (is_one && self.offers_batches()).then_some(service)
     }
 
     /// Whether clients may ask for many chunks at once. What is called desync is like it.

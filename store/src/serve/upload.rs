@@ -19,7 +19,9 @@ const DISCARDED: usize = 256 << 10;
 /// A body in memory.
 pub(super) struct Upload {
     pub(super) bytes: Vec<u8>,
-    _share: Share,
+    /// Counts the bytes: to be kept for as long as they are, which a client that goes away does not
+    /// shorten.
+    pub(super) share: Share,
 }
 
 /// Reads a body of at most `limit` bytes. One that says that it is longer is not read at all.
@@ -56,7 +58,7 @@ pub(super) async fn read(
         }
         bytes.extend_from_slice(&data);
     }
-    Ok(Upload { bytes, _share: share })
+    Ok(Upload { bytes, share })
 }
 
 /// Reads and forgets what is left of a short body, so that its client, who may not read before it has sent

@@ -129,18 +129,19 @@ fn files_of_any_length_come_back() {
 #[test]
 fn indexes_are_written_and_read() {
     let server = Server::new();
-    let objects = server.objects("made", &RemoteOptions::default());
+    let remote = RemoteOptions::default();
+    let objects = server.objects("made", &remote);
     let sizes = ChunkSizes::default();
     let mut blob = Index::of_blob(Digest::default(), sizes);
     for count in [0, 600_000_u64] {
         while (blob.len() as u64) < count {
             blob.push(Digest::default().hash(&blob.len().to_le_bytes()), sizes.max());
         }
-        index::write(&objects, "blob.caibx", &blob, None).unwrap();
-        let back = index::read(&objects, "blob.caibx", None).unwrap().unwrap();
+        index::write(&objects, "blob.caibx", &blob, &remote).unwrap();
+        let back = index::read(&objects, "blob.caibx", &remote).unwrap().unwrap();
         assert_eq!((back.len(), back.blob_size()), (blob.len(), blob.blob_size()));
     }
-    assert!(index::read(&objects, "other.caibx", None).unwrap().is_none());
+    assert!(index::read(&objects, "other.caibx", &remote).unwrap().is_none());
     assert_eq!(files(&server.path("made")), [server.path("made/blob.caibx")]);
 }
 

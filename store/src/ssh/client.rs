@@ -2,13 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use cairn_formats::chunker::LARGEST_CHUNK;
 use cairn_formats::coding::Decoder;
 use cairn_formats::{ChunkId, CodedChunk, Digest, Error as FormatError, Form, WriteCoding};
 
 use super::address::{Address, Programs};
+use super::patient::Patience;
 use super::pool::Pool;
 use super::pull::PullSession;
 use super::push::PushSession;
@@ -23,7 +23,7 @@ pub struct SshStore {
     programs: Programs,
     form: Form,
     skip_verify: bool,
-    silence: Option<Duration>,
+    patience: Patience,
     pulls: Pool<PullSession>,
     /// Nothing in a store that is only read.
     pushes: Option<Pool<PushSession>>,
@@ -47,7 +47,10 @@ impl SshStore {
             programs: Programs::default(),
             form: options.form.clone(),
             skip_verify: options.skip_verify,
-            silence: options.remote.timeout,
+            patience: Patience {
+                silence: options.remote.timeout,
+                stop: options.remote.stop.clone(),
+            },
             pulls: Pool::new(options.remote.connections),
             pushes: None,
             digest: OnceLock::new(),
@@ -87,7 +90,7 @@ impl SshStore {
     fn pull(&self, ids: &[ChunkId], mut each: impl FnMut(ChunkId, Result<Option<CodedChunk>>)) {
         let start = || {
             let command = self.address.command(&self.programs, "pull", "-");
-            PullSession::start(command, &self.address.place, self.silence)
+            PullSession::start(command, &self.address.place, &self.patience)
         };
         let mut rest: Vec<ChunkId> = Vec::new();
         let session = self
@@ -144,7 +147,7 @@ impl SshStore {
                 })?;
                 let index = format!("{UNFINISHED}{number:016x}.caibx");
                 let command = self.address.command(&self.programs, "push", &index);
-                PushSession::start(command, &self.address.place, digest, self.silence)
+                PushSession::start(command, &self.address.place, digest, &self.patience)
             },
         )?;
         let done = work(&mut session)?;
@@ -246,7 +249,7 @@ impl Store for SshStore {
             answers[place] = match answer {
                 Ok(chunk) => Ok(chunk.is_some()),
                 // It is there, and whoever reads it will see what it is.
-                Err(Error::Invalid { .. }) => Ok(true),
+                Err(e) if e.is_damage() => Ok(true),
                 Err(e) => Err(e),
             };
         });

@@ -6,25 +6,38 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::Stop;
+use crate::remote::NOTICED;
+
 /// One end of a pipe, which may be in non-blocking mode: casync hands such to the programs it starts.
 ///
 /// Reading and writing wait until something moves; if nothing does for the whole `silence`, that is
-/// an error of the kind `TimedOut`.
+/// an error of the kind `TimedOut`, and one of another kind if nobody waits any more.
 #[derive(Debug)]
 pub struct Patient<F> {
     pipe: F,
     silence: Option<Duration>,
+    stop: Option<Stop>,
+}
+
+/// How long somebody waits.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Patience {
+    /// How long nothing may move; `None` for as long as it likes.
+    pub(super) silence: Option<Duration>,
+    /// Whether to give up waiting.
+    pub(super) stop: Stop,
 }
 
 impl<F: AsFd> Patient<F> {
     /// Waits for ever.
     pub fn new(pipe: F) -> Self {
-        Self { pipe, silence: None }
+        Self { pipe, silence: None, stop: None }
     }
 
     /// Waits for so long at a time.
-    pub(super) fn for_at_most(pipe: F, silence: Option<Duration>) -> Self {
-        Self { pipe, silence }
+    pub(super) fn for_at_most(pipe: F, patience: &Patience) -> Self {
+        Self { pipe, silence: patience.silence, stop: Some(patience.stop.clone()) }
     }
 
     /// Waits for less from now on.
@@ -35,9 +48,14 @@ impl<F: AsFd> Patient<F> {
     fn wait(&self, events: PollFlags) -> io::Result<()> {
         let end = self.silence.and_then(|silence| Instant::now().checked_add(silence));
         loop {
+            if self.stop.as_ref().is_some_and(Stop::is_asked) {
+                return Err(io::Error::other("nobody waits any more"));
+            }
             let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            let look = self.stop.as_ref().map(|_| NOTICED);
             // Longer than a system can wait is for ever.
-            let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+            let timeout = left.into_iter().chain(look).min();
+            let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
             match poll(&mut [PollFd::new(&self.pipe, events)], timeout.as_ref()) {
                 Ok(0) if left.is_some_and(|left| left.is_zero()) => {
                     let silence = self.silence.unwrap_or_default();
@@ -59,7 +77,7 @@ impl<F: AsFd> Patient<F> {
     ) -> io::Result<T> {
         loop {
             // What may block is asked only when it will not.
-            if self.silence.is_some() {
+            if self.silence.is_some() || self.stop.is_some() {
                 self.wait(events)?;
             }
             match attempt(&mut self.pipe) {
@@ -118,10 +136,10 @@ mod tests {
     fn silence_ends_the_waiting() {
         let (reader, writer) = io::pipe().unwrap();
         make_impatient(&writer);
-        let silence = Some(Duration::from_millis(30));
-        let error = Patient::for_at_most(reader.try_clone().unwrap(), silence).read(&mut [0]);
+        let patience = Patience { silence: Some(Duration::from_millis(30)), ..Patience::default() };
+        let error = Patient::for_at_most(reader.try_clone().unwrap(), &patience).read(&mut [0]);
         assert_eq!(error.unwrap_err().kind(), ErrorKind::TimedOut);
-        let error = Patient::for_at_most(writer, silence).write_all(&vec![0; 1 << 20]);
+        let error = Patient::for_at_most(writer, &patience).write_all(&vec![0; 1 << 20]);
         assert_eq!(error.unwrap_err().kind(), ErrorKind::TimedOut);
     }
 }

@@ -9,12 +9,12 @@
 
 use std::collections::HashSet;
 use std::process::Command;
-use std::time::Duration;
 
 use cairn_formats::protocol::Frame;
 use cairn_formats::protocol::services::PULLS_CHUNKS;
 use cairn_formats::{ChunkId, CodedChunk, Coding};
 
+use super::patient::Patience;
 use super::pool::Pooled;
 use super::session::Session;
 use crate::{Again, Error, Result};
@@ -32,8 +32,8 @@ pub(super) struct PullSession {
 
 impl PullSession {
     /// Starts it with this command.
-    pub(super) fn start(command: Command, place: &str, silence: Option<Duration>) -> Result<Self> {
-        let session = Session::start(command, place, PULLS_CHUNKS, silence)?;
+    pub(super) fn start(command: Command, place: &str, patience: &Patience) -> Result<Self> {
+        let session = Session::start(command, place, PULLS_CHUNKS, patience)?;
         Ok(Self { session, place: place.to_owned(), asked: HashSet::new() })
     }
 

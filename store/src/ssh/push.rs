@@ -14,13 +14,13 @@
 
 use std::collections::HashSet;
 use std::process::Command;
-use std::time::Duration;
 
 use cairn_formats::chunker::LARGEST_CHUNK;
 use cairn_formats::protocol::services::{PUSHES_CHUNKS, PUSHES_INDEX, PUSHES_INDEX_CHUNKS};
 use cairn_formats::protocol::{Frame, LONGEST_CHUNK};
 use cairn_formats::{ChunkId, ChunkSizes, CodedChunk, Digest, Index};
 
+use super::patient::Patience;
 use super::pool::Pooled;
 use super::session::Session;
 use crate::{Again, Error, Result};
@@ -54,10 +54,10 @@ impl PushSession {
         command: Command,
         place: &str,
         digest: Digest,
-        silence: Option<Duration>,
+        patience: &Patience,
     ) -> Result<Self> {
         let hello = PUSHES_CHUNKS | PUSHES_INDEX | PUSHES_INDEX_CHUNKS;
-        let mut session = Session::start(command, place, hello, silence)?;
+        let mut session = Session::start(command, place, hello, patience)?;
         let mut mark_prefix = [0; MARK_PREFIX];
         getrandom::fill(&mut mark_prefix)
             .map_err(|e| session.unreachable(format!("no random numbers: {e}"), Again::No))?;

@@ -18,9 +18,9 @@ use cairn_formats::protocol::{Frame, services};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{Again, Error, Result};
+use crate::{Again, Error, Result, Stop};
 
-use super::patient::Patient;
+use super::patient::{Patience, Patient};
 
 /// How long ssh may take for its end, after we have said ours.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -46,6 +46,8 @@ pub(super) struct Session {
     input: BufReader<Patient<ChildStdout>>,
     /// Nothing once it is closed.
     output: Option<BufWriter<Patient<ChildStdin>>>,
+    /// Whether nobody waits any more.
+    stop: Stop,
     /// Whether the other side has said HELLO.
     has_answered: bool,
     /// Whether ssh has ended and been waited for.
@@ -53,13 +55,16 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Starts ssh and exchanges greetings. `silence` is how long the other side may say nothing.
+    /// Starts ssh and exchanges greetings.
     pub(super) fn start(
         mut command: Command,
         place: &str,
         hello: u64,
-        silence: Option<Duration>,
+        patience: &Patience,
     ) -> Result<Self> {
+        if patience.stop.is_asked() {
+            return Err(Error::Stopped);
+        }
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let program = command.get_program().to_string_lossy().into_owned();
         let spawned = command.spawn().map_err(|e| Error::Unreachable {
@@ -77,8 +82,9 @@ impl Session {
         let mut session = Self {
             place: place.to_owned(),
             child,
-            input: BufReader::with_capacity(64 << 10, Patient::for_at_most(input, silence)),
-            output: Some(BufWriter::new(Patient::for_at_most(output, silence))),
+            input: BufReader::with_capacity(64 << 10, Patient::for_at_most(input, patience)),
+            output: Some(BufWriter::new(Patient::for_at_most(output, patience))),
+            stop: patience.stop.clone(),
             has_answered: false,
             is_reaped: false,
         };
@@ -173,6 +179,8 @@ impl Session {
     /// What went wrong, by what was read and by how ssh ended.
     fn failed(&mut self, error: FormatError) -> Error {
         match error {
+            // ssh may have got the same signal as we.
+            FormatError::Io(_) if self.stop.is_asked() => Error::Stopped,
             FormatError::Io(e) if e.kind() == ErrorKind::UnexpectedEof => self.ended(),
             FormatError::Io(e) if e.kind() == ErrorKind::TimedOut => {
                 self.unreachable(format!("the other side does not answer: {e}"), Again::Yes)

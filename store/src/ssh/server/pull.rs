@@ -107,7 +107,7 @@ impl Pull<'_> {
                     }
                     Err(e) => e.to_string(),
                 },
-                Err(e @ Error::Invalid { .. }) => e.to_string(),
+                Err(e) if e.is_damage() => e.to_string(),
                 Err(e) => return Err(e),
             };
             (self.warn)(&format!("{}: {damage}", store.origin(id, copy)));
