@@ -21,12 +21,13 @@ use cairn_store::combine::{Cache, Rate, RateLimited, Retrying, Router, SingleFli
 use cairn_store::testing::{Pair, conformance, far_memory};
 use cairn_store::{Durability, MemoryStore, Retry, Stop, StoreOptions};
 
+use common::azurite::{Azurite, KEY};
 use common::desync_is_here;
 use common::environment::with_environment;
 use common::moto::Moto;
 use places::{
-    CAIRN, at_sftp, at_ssh, behind_desync, behind_nginx, directory, in_bucket, in_google_bucket,
-    in_registry, lru, mirrored_directories, read_at_ssh, sealed, served,
+    CAIRN, at_sftp, at_ssh, behind_desync, behind_nginx, directory, in_bucket, in_container,
+    in_google_bucket, in_registry, lru, mirrored_directories, read_at_ssh, sealed, served,
 };
 use spread::{Side, Spread, shared};
 
@@ -103,6 +104,16 @@ fn google() {
     let server = Moto::start();
     with_environment("google", &[("STORAGE_EMULATOR_HOST", server.url())], || {
         conformance::all(in_google_bucket(Form::default()));
+    });
+}
+
+#[test]
+fn azure() {
+    let Some(server) = Azurite::start("azure") else { return };
+    let variables = [("AZURE_STORAGE_ACCOUNT_KEY", KEY), ("PLACE", server.url())];
+    with_environment("azure", &variables, || {
+        let place = std::env::var("PLACE").unwrap();
+        conformance::all(in_container(&place, Form::default()));
     });
 }
 
