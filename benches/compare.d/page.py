@@ -126,7 +126,7 @@ class Report:
             lines.append("- The AVX-512 kernels: this processor has none, the AVX2 or portable ones ran.")
         else:
             lines.append("- The AVX2 and portable kernels: this processor has AVX-512; without it cairn is slower.")
-        lines.append("- Disks and networks: everything lay in memory.")
+        lines.append("- Disks and real networks: everything lay in memory, and servers ran on the same machine.")
         return "\n".join(lines) + "\n"
 
     def machine(self):

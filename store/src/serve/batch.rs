@@ -20,15 +20,18 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE as CONTENT_TYPE_HEADER, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode, Version};
+use tokio::task::spawn_blocking;
 
+use super::backend::Backend;
 use super::chunks::ChunkService;
 use super::reply::{self, Body, Reply};
 use super::site::Peer;
 use super::upload;
 use super::watch::Doing;
 
-/// Bytes of chunks that are sent together.
-const PART: usize = 256 << 10;
+/// Bytes of chunks that are sent together: what has just been read is still in the processor's cache
+/// when it is sent.
+const PART: usize = 64 << 10;
 
 /// The longest name of a chunk with its line end: digits, directory, suffix.
 const LONGEST_NAME: usize = 128;
@@ -88,7 +91,7 @@ fn ids(service: &ChunkService, names: &[u8]) -> Result<Vec<ChunkId>, String> {
 pub(super) struct Batch {
     service: Arc<ChunkService>,
     peer: Arc<Peer>,
-    ids: vec::IntoIter<ChunkId>,
+    ids: Ids,
     reading: Option<Reading>,
     sent: u64,
     /// The request, and when it came, to be counted once its answer has ended.
@@ -96,8 +99,11 @@ pub(super) struct Batch {
     _sending: Doing,
 }
 
+/// The chunks that are still to be read.
+type Ids = vec::IntoIter<ChunkId>;
+
 /// Gives back the chunks that are still to be read, and some frames.
-type Reading = Pin<Box<dyn Future<Output = (vec::IntoIter<ChunkId>, Bytes)> + Send>>;
+type Reading = Pin<Box<dyn Future<Output = (Ids, Bytes)> + Send>>;
 
 impl Batch {
     /// What is to be counted once it has been answered.
@@ -130,34 +136,47 @@ impl Drop for Batch {
     }
 }
 
-/// Reads chunks until there is enough to send.
-async fn read(
-    service: Arc<ChunkService>,
-    peer: Arc<Peer>,
-    mut ids: vec::IntoIter<ChunkId>,
-) -> (vec::IntoIter<ChunkId>, Bytes) {
+/// Reads chunks until there is enough to send: here, or on a thread that may wait if the store is slow.
+async fn read(service: Arc<ChunkService>, peer: Arc<Peer>, ids: Ids) -> (Ids, Bytes) {
+    if !service.is_slow() {
+        return part(&service, &peer, ids);
+    }
     let _reading = peer.progress().reading();
-    let mut frames = Vec::with_capacity(PART + PART / 4);
+    // Without the rest the answer is too short, which says enough.
+    spawn_blocking(move || part(&service, &peer, ids)).await.unwrap_or_default()
+}
+
+fn part(service: &ChunkService, peer: &Peer, mut ids: Ids) -> (Ids, Bytes) {
+    let backend = service.backend();
+    let mut frames = Vec::with_capacity(PART + PART / 2);
     while frames.len() < PART
         && let Some(id) = ids.next()
     {
-        if peer.memory().is_full() {
-            frames.extend(Frame::failed());
-            continue;
-        }
-        match service.read(id).await {
-            Ok(Some(chunk)) => {
-                peer.counters().sent();
-                frames.extend(Frame::head(chunk.len()));
-                frames.extend(chunk);
-            }
-            Ok(None) => frames.extend(Frame::missing()),
-            Err(e) => {
-                peer.store_failed(&format!("failed to retrieve chunk {id}"), &e);
-                frames.extend(Frame::failed());
-            }
-        }
+        let began = Instant::now();
+        add(&mut frames, &id, &backend, peer);
+        service.took(began.elapsed());
     }
     let len = frames.len();
-    (ids, peer.memory().counted(frames, 0..len))
+    let frames = peer.memory().counted(frames, 0..len);
+    (ids, frames)
+}
+
+/// Adds what there is to say of a chunk.
+fn add(frames: &mut Vec<u8>, id: &ChunkId, backend: &Backend, peer: &Peer) {
+    if peer.memory().is_full() {
+        frames.extend(Frame::failed());
+        return;
+    }
+    match backend.get(id).and_then(|chunk| chunk.map(|chunk| backend.in_form(chunk)).transpose()) {
+        Ok(Some(chunk)) => {
+            peer.counters().sent();
+            frames.extend(Frame::head(chunk.len()));
+            frames.extend(chunk);
+        }
+        Ok(None) => frames.extend(Frame::missing()),
+        Err(e) => {
+            peer.store_failed(&format!("failed to retrieve chunk {id}"), &e);
+            frames.extend(Frame::failed());
+        }
+    }
 }

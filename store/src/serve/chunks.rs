@@ -27,8 +27,12 @@ use crate::{Error, Result};
 /// No chunk in any form is longer.
 const LONGEST_BODY: usize = LARGEST_CHUNK + LARGEST_CHUNK / 8;
 
-/// A store on this machine that takes longer than this for a chunk does not have it in memory.
+/// A store on this machine that takes longer than this for a chunk does not have it in memory, unless
+/// another process was given the processor meanwhile.
 const SLOW: Duration = Duration::from_millis(2);
+
+/// Of so many chunks in a row, four slow ones are no chance.
+const LOOKED_AT: u32 = 64;
 
 /// So many chunks are then read where waiting is nobody's loss.
 const SLOW_CHUNKS: u32 = 256;
@@ -53,6 +57,8 @@ pub struct ChunkService {
     coders: Coders,
     /// How many of the next chunks are not read in place.
     slow: AtomicU32,
+    /// Goes up with each slow chunk, and slowly down with others.
+    slowness: AtomicU32,
 }
 
 impl ChunkService {
@@ -69,6 +75,7 @@ impl ChunkService {
             suffix,
             coders: Coders::default(),
             slow: AtomicU32::new(0),
+            slowness: AtomicU32::new(0),
         }
     }
 
@@ -175,7 +182,7 @@ impl ChunkService {
     }
 
     /// The bytes to send for a chunk.
-    pub(super) async fn read(&self, id: ChunkId) -> Result<Option<Vec<u8>>> {
+    async fn read(&self, id: ChunkId) -> Result<Option<Vec<u8>>> {
         let backend = self.backend();
         if !backend.is_near() || self.is_slow() {
             return blocking(move || backend.get(&id)?.map(|c| backend.in_form(c)).transpose())
@@ -183,9 +190,7 @@ impl ChunkService {
         }
         let began = Instant::now();
         let got = backend.get(&id)?;
-        if began.elapsed() > SLOW {
-            self.slow.store(SLOW_CHUNKS, Ordering::Relaxed);
-        }
+        self.took(began.elapsed());
         match got {
             Some(chunk) if !backend.is_in_form(&chunk) => {
                 blocking(move || backend.in_form(chunk)).await.map(Some)
@@ -194,8 +199,23 @@ impl ChunkService {
         }
     }
 
+    /// A chunk was read in place, which took so long.
+    pub(super) fn took(&self, time: Duration) {
+        // Nearly always neither: nothing is written that other threads use.
+        let before = self.slowness.load(Ordering::Relaxed);
+        if time > SLOW {
+            let now = before + LOOKED_AT / 4;
+            self.slowness.store(now % LOOKED_AT, Ordering::Relaxed);
+            if now >= LOOKED_AT {
+                self.slow.store(SLOW_CHUNKS, Ordering::Relaxed);
+            }
+        } else if before > 0 {
+            self.slowness.store(before - 1, Ordering::Relaxed);
+        }
+    }
+
     /// Whether the store was found to be slow lately.
-    fn is_slow(&self) -> bool {
+    pub(super) fn is_slow(&self) -> bool {
         let left = self.slow.load(Ordering::Relaxed);
         if left > 0 {
             self.slow.store(left - 1, Ordering::Relaxed);

@@ -65,7 +65,7 @@ impl Progress {
         self.doing(|progress| &progress.sending)
     }
 
-    /// A store is asked in the middle of a reply.
+    /// A slow store is asked in the middle of a reply.
     pub(super) fn reading(self: &Arc<Self>) -> Doing {
         self.doing(|progress| &progress.working)
     }

@@ -13,9 +13,9 @@ use crate::ssh::destination::{Destination, decoded, program};
 
 /// Where a store is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Address {
+pub(crate) struct Address {
     /// The ssh to be used.
-    pub(super) program: OsString,
+    pub(crate) program: OsString,
     destination: Destination,
     /// The directory, without a slash at its end.
     pub(super) directory: Vec<u8>,
@@ -23,7 +23,7 @@ pub(super) struct Address {
 
 impl Address {
     /// Reads a URL, which is shown in messages as `place`. The error says what is wrong with it.
-    pub(super) fn parse(url: &str, place: &str) -> Result<Self, String> {
+    pub(crate) fn parse(url: &str, place: &str) -> Result<Self, String> {
         let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
         let rest = &rest[..rest.find(['?', '#']).unwrap_or(rest.len())];
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));

@@ -28,5 +28,6 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "testing")]
+pub(crate) use address::Address;
 pub(crate) use objects::SftpObjects;
-pub use objects::by_program;

@@ -8,7 +8,6 @@
 //! made only for writing, and only if the one above it is there: a missing mount point is not filled. A
 //! store without its directory is no empty store: whoever reads from it is told.
 
-use std::ffi::OsString;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
@@ -19,33 +18,13 @@ use super::failure::Failure;
 use super::file::{self, NewFile};
 use super::pool::{Lease, Pool};
 use super::wire::{Attributes, Request};
-use crate::combine::Retrying;
 use crate::local::TEMPORARY_PREFIX;
 use crate::remote::objects::{Body, Objects, WriteObjects};
-use crate::remote::store::RemoteStore;
 use crate::ssh::destination::decoded;
-use crate::{Again, Error, Location, PruneStore, RemoteOptions, Result, StoreOptions};
+use crate::{Again, Error, RemoteOptions, Result};
 
 /// How often a new file is begun: whoever prunes may remove an empty directory right after it was made.
 const BEGINNINGS: usize = 5;
-
-/// A store at a location to which a program leads that is called as ssh is.
-pub fn by_program(
-    program: OsString,
-    location: &Location,
-    options: &StoreOptions,
-) -> Result<impl PruneStore + use<>> {
-    let (url, shown) = (location.to_string(), location.without_secrets());
-    let refused = |why| Error::Unsupported { place: shown.clone(), why };
-    let mut address = Address::parse(&url, &shown).map_err(refused)?;
-    address.program = program;
-    let objects = SftpObjects::at(address, &shown, &options.remote);
-    Ok(Retrying::new(
-        RemoteStore::new(objects, shown, options),
-        options.remote.retry,
-        options.remote.stop.clone(),
-    ))
-}
 
 /// A directory on a server.
 pub(crate) struct SftpObjects {
@@ -65,7 +44,7 @@ impl SftpObjects {
         Ok(Self::at(address, shown, options))
     }
 
-    pub(super) fn at(address: Address, shown: &str, options: &RemoteOptions) -> Self {
+    pub(crate) fn at(address: Address, shown: &str, options: &RemoteOptions) -> Self {
         let directory = address.directory.clone();
         let pool = Pool::new(address, options);
         let shown = format!("{}/", shown.trim_end_matches('/'));
