@@ -36,6 +36,8 @@ mod object;
 mod oci;
 mod open;
 mod options;
+mod pass_on;
+mod percent;
 mod remote;
 #[cfg(feature = "serve")]
 pub mod serve;

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use cairn_formats::{Chunk, ChunkId, CodedChunk, WriteCoding};
 
+use crate::pass_on::pass_on;
 use crate::{Error, Result};
 
 /// A place from which chunks can be read.
@@ -146,117 +147,26 @@ pub trait PruneStore: WriteStore {
     }
 }
 
-/// Passes every method on to what `self` refers to.
-macro_rules! pass_on {
-    (Store) => {
-        fn get(&self, id: &ChunkId) -> Result<Option<CodedChunk>> {
-            (**self).get(id)
-        }
-
-        fn has(&self, id: &ChunkId) -> Result<bool> {
-            (**self).has(id)
-        }
-
-        fn get_many(
-            &self,
-            ids: &[ChunkId],
-            each: &mut dyn FnMut(usize, Result<Option<CodedChunk>>),
-        ) {
-            (**self).get_many(ids, each);
-        }
-
-        fn has_many(&self, ids: &[ChunkId]) -> Vec<Result<bool>> {
-            (**self).has_many(ids)
-        }
-
-        fn in_flight(&self) -> usize {
-            (**self).in_flight()
-        }
-
-        fn another(&self, id: &ChunkId, tried: usize) -> Result<Option<CodedChunk>> {
-            (**self).another(id, tried)
-        }
-
-        fn origin(&self, id: &ChunkId, copy: usize) -> String {
-            (**self).origin(id, copy)
-        }
-
-        fn keeps(&self) -> bool {
-            (**self).keeps()
-        }
-
-        fn keep(&self, chunk: &Chunk<'_>, coded: &CodedChunk) -> Result<()> {
-            (**self).keep(chunk, coded)
-        }
-
-        fn name(&self) -> String {
-            (**self).name()
-        }
-    };
-    (WriteStore) => {
-        fn put(&self, chunk: &CodedChunk) -> Result<()> {
-            (**self).put(chunk)
-        }
-
-        fn put_many(&self, chunks: &[CodedChunk]) -> Vec<Result<()>> {
-            (**self).put_many(chunks)
-        }
-
-        fn coding(&self) -> WriteCoding {
-            (**self).coding()
-        }
-
-        fn sync(&self) -> Result<()> {
-            (**self).sync()
-        }
-    };
-    (PruneStore) => {
-        fn list(&self, each: &mut dyn FnMut(Stored, Option<Facts>) -> Result<()>) -> Result<()> {
-            (**self).list(each)
-        }
-
-        fn facts(&self, found: &Stored) -> Result<Option<Facts>> {
-            (**self).facts(found)
-        }
-
-        fn facts_many(&self, found: &[Stored]) -> Vec<Result<Option<Facts>>> {
-            (**self).facts_many(found)
-        }
-
-        fn is_dated(&self) -> bool {
-            (**self).is_dated()
-        }
-
-        fn remove(&self, found: &Stored) -> Result<()> {
-            (**self).remove(found)
-        }
-
-        fn remove_many(&self, found: &[Stored]) -> Vec<Result<()>> {
-            (**self).remove_many(found)
-        }
-    };
-}
-
 impl<S: Store + ?Sized> Store for &S {
-    pass_on!(Store);
+    pass_on!(self => (**self); get, has, get_many, has_many, in_flight, another, origin, keeps, keep, name);
 }
 
 impl<S: WriteStore + ?Sized> WriteStore for &S {
-    pass_on!(WriteStore);
+    pass_on!(self => (**self); put, put_many, coding, sync);
 }
 
 impl<S: PruneStore + ?Sized> PruneStore for &S {
-    pass_on!(PruneStore);
+    pass_on!(self => (**self); list, facts, facts_many, is_dated, remove, remove_many);
 }
 
 impl<S: Store + ?Sized> Store for Box<S> {
-    pass_on!(Store);
+    pass_on!(self => (**self); get, has, get_many, has_many, in_flight, another, origin, keeps, keep, name);
 }
 
 impl<S: WriteStore + ?Sized> WriteStore for Box<S> {
-    pass_on!(WriteStore);
+    pass_on!(self => (**self); put, put_many, coding, sync);
 }
 
 impl<S: PruneStore + ?Sized> PruneStore for Box<S> {
-    pass_on!(PruneStore);
+    pass_on!(self => (**self); list, facts, facts_many, is_dated, remove, remove_many);
 }

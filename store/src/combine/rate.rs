@@ -10,9 +10,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use cairn_formats::{Chunk, ChunkId, CodedChunk, WriteCoding};
+use cairn_formats::{ChunkId, CodedChunk};
 
-use crate::{Error, Facts, PruneStore, Result, Stop, Store, Stored, WriteStore};
+use crate::pass_on::pass_on;
+use crate::{Error, PruneStore, Result, Stop, Store, WriteStore};
 
 /// What may be taken at once after a time of rest, in seconds of the rate.
 const BURST: Duration = Duration::from_millis(250);
@@ -101,37 +102,11 @@ impl<S: Store> Store for RateLimited<S> {
         (answered..ids.len()).for_each(|place| each(place, Err(Error::Stopped)));
     }
 
-    fn has(&self, id: &ChunkId) -> Result<bool> {
-        self.store.has(id)
-    }
-
-    fn has_many(&self, ids: &[ChunkId]) -> Vec<Result<bool>> {
-        self.store.has_many(ids)
-    }
-
-    fn in_flight(&self) -> usize {
-        self.store.in_flight()
-    }
-
     fn another(&self, id: &ChunkId, tried: usize) -> Result<Option<CodedChunk>> {
         self.taken(self.store.another(id, tried))
     }
 
-    fn keeps(&self) -> bool {
-        self.store.keeps()
-    }
-
-    fn keep(&self, chunk: &Chunk<'_>, coded: &CodedChunk) -> Result<()> {
-        self.store.keep(chunk, coded)
-    }
-
-    fn origin(&self, id: &ChunkId, copy: usize) -> String {
-        self.store.origin(id, copy)
-    }
-
-    fn name(&self) -> String {
-        self.store.name()
-    }
+    pass_on!(self => self.store; has, has_many, in_flight, origin, keeps, keep, name);
 }
 
 impl<S: WriteStore> WriteStore for RateLimited<S> {
@@ -153,39 +128,11 @@ impl<S: WriteStore> WriteStore for RateLimited<S> {
         outcomes
     }
 
-    fn coding(&self) -> WriteCoding {
-        self.store.coding()
-    }
-
-    fn sync(&self) -> Result<()> {
-        self.store.sync()
-    }
+    pass_on!(self => self.store; coding, sync);
 }
 
 impl<S: PruneStore> PruneStore for RateLimited<S> {
-    fn list(&self, each: &mut dyn FnMut(Stored, Option<Facts>) -> Result<()>) -> Result<()> {
-        self.store.list(each)
-    }
-
-    fn facts(&self, found: &Stored) -> Result<Option<Facts>> {
-        self.store.facts(found)
-    }
-
-    fn facts_many(&self, found: &[Stored]) -> Vec<Result<Option<Facts>>> {
-        self.store.facts_many(found)
-    }
-
-    fn is_dated(&self) -> bool {
-        self.store.is_dated()
-    }
-
-    fn remove(&self, found: &Stored) -> Result<()> {
-        self.store.remove(found)
-    }
-
-    fn remove_many(&self, found: &[Stored]) -> Vec<Result<()>> {
-        self.store.remove_many(found)
-    }
+    pass_on!(self => self.store; list, facts, facts_many, is_dated, remove, remove_many);
 }
 
 #[cfg(test)]

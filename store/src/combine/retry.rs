@@ -9,9 +9,10 @@
 
 use std::time::Duration;
 
-use cairn_formats::{Chunk, ChunkId, CodedChunk, WriteCoding};
+use cairn_formats::{ChunkId, CodedChunk};
 
 use super::open::Open;
+use crate::pass_on::pass_on;
 use crate::{Again, Error, Facts, PruneStore, Result, Retry, Stop, Store, Stored, WriteStore};
 
 /// No store makes us wait for longer at a time, whatever it says.
@@ -152,10 +153,6 @@ impl<S: Store> Store for Retrying<S> {
         outcomes
     }
 
-    fn in_flight(&self) -> usize {
-        self.store.in_flight()
-    }
-
     /// The further copies of the store, and behind them its first again, as often as it may be asked
     /// again: it may have been damaged on its way.
     fn another(&self, id: &ChunkId, tried: usize) -> Result<Option<CodedChunk>> {
@@ -171,21 +168,7 @@ impl<S: Store> Store for Retrying<S> {
         }
     }
 
-    fn keeps(&self) -> bool {
-        self.store.keeps()
-    }
-
-    fn keep(&self, chunk: &Chunk<'_>, coded: &CodedChunk) -> Result<()> {
-        self.store.keep(chunk, coded)
-    }
-
-    fn origin(&self, id: &ChunkId, copy: usize) -> String {
-        self.store.origin(id, copy)
-    }
-
-    fn name(&self) -> String {
-        self.store.name()
-    }
+    pass_on!(self => self.store; in_flight, origin, keeps, keep, name);
 }
 
 impl<S: WriteStore> WriteStore for Retrying<S> {
@@ -202,21 +185,14 @@ impl<S: WriteStore> WriteStore for Retrying<S> {
         outcomes
     }
 
-    fn coding(&self) -> WriteCoding {
-        self.store.coding()
-    }
-
     fn sync(&self) -> Result<()> {
         self.run(|| self.store.sync())
     }
+
+    pass_on!(self => self.store; coding);
 }
 
 impl<S: PruneStore> PruneStore for Retrying<S> {
-    /// As the store does it: a list that broke off cannot be begun again behind the caller's back.
-    fn list(&self, each: &mut dyn FnMut(Stored, Option<Facts>) -> Result<()>) -> Result<()> {
-        self.store.list(each)
-    }
-
     fn facts(&self, found: &Stored) -> Result<Option<Facts>> {
         self.run(|| self.store.facts(found))
     }
@@ -228,10 +204,6 @@ impl<S: PruneStore> PruneStore for Retrying<S> {
             self.store.facts_many(&found)
         });
         outcomes
-    }
-
-    fn is_dated(&self) -> bool {
-        self.store.is_dated()
     }
 
     fn remove(&self, found: &Stored) -> Result<()> {
@@ -246,6 +218,9 @@ impl<S: PruneStore> PruneStore for Retrying<S> {
         });
         outcomes
     }
+
+    // A list that broke off cannot be begun again behind the caller's back.
+    pass_on!(self => self.store; list, is_dated);
 }
 
 #[cfg(test)]
@@ -255,7 +230,7 @@ mod tests {
     use std::thread;
     use std::time::Instant;
 
-    use cairn_formats::Coding;
+    use cairn_formats::{Coding, WriteCoding};
 
     use super::*;
     use crate::MemoryStore;

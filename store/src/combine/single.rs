@@ -9,8 +9,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use cairn_formats::{Chunk, ChunkId, CodedChunk};
+use cairn_formats::{ChunkId, CodedChunk};
 
+use crate::pass_on::pass_on;
 use crate::{Error, Result, Store};
 
 /// A store, and the questions that are on their way.
@@ -71,37 +72,7 @@ impl<S: Store> Store for SingleFlight<S> {
         }
     }
 
-    fn has(&self, id: &ChunkId) -> Result<bool> {
-        self.store.has(id)
-    }
-
-    fn has_many(&self, ids: &[ChunkId]) -> Vec<Result<bool>> {
-        self.store.has_many(ids)
-    }
-
-    fn in_flight(&self) -> usize {
-        self.store.in_flight()
-    }
-
-    fn another(&self, id: &ChunkId, tried: usize) -> Result<Option<CodedChunk>> {
-        self.store.another(id, tried)
-    }
-
-    fn keeps(&self) -> bool {
-        self.store.keeps()
-    }
-
-    fn keep(&self, chunk: &Chunk<'_>, coded: &CodedChunk) -> Result<()> {
-        self.store.keep(chunk, coded)
-    }
-
-    fn origin(&self, id: &ChunkId, copy: usize) -> String {
-        self.store.origin(id, copy)
-    }
-
-    fn name(&self) -> String {
-        self.store.name()
-    }
+    pass_on!(self => self.store; has, has_many, in_flight, another, origin, keeps, keep, name);
 }
 
 impl Flight {

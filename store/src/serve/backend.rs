@@ -18,6 +18,7 @@ use cairn_formats::{Chunk, ChunkId, CodedChunk, Coding, Digest, Form};
 
 use super::metrics::StoreCounters;
 use crate::combine::SingleFlight;
+use crate::pass_on::pass_on;
 use crate::{Error, Result, Store, WriteStore};
 
 /// No chunk has more copies that are worth a try.
@@ -230,25 +231,7 @@ impl Store for Verified {
         self.reader.verified(self.store.as_ref(), id)
     }
 
-    fn has(&self, id: &ChunkId) -> Result<bool> {
-        self.store.has(id)
-    }
-
-    fn has_many(&self, ids: &[ChunkId]) -> Vec<Result<bool>> {
-        self.store.has_many(ids)
-    }
-
-    fn in_flight(&self) -> usize {
-        self.store.in_flight()
-    }
-
-    fn origin(&self, id: &ChunkId, copy: usize) -> String {
-        self.store.origin(id, copy)
-    }
-
-    fn name(&self) -> String {
-        self.store.name()
-    }
+    pass_on!(self => self.store; has, has_many, in_flight, origin, name);
 }
 
 /// A store whose requests for chunks are counted.
@@ -270,40 +253,10 @@ impl Store for Counted {
         self.store.get(id)
     }
 
-    fn has(&self, id: &ChunkId) -> Result<bool> {
-        self.store.has(id)
-    }
-
     fn get_many(&self, ids: &[ChunkId], each: &mut dyn FnMut(usize, Result<Option<CodedChunk>>)) {
         self.count(ids.len());
         self.store.get_many(ids, each);
     }
 
-    fn has_many(&self, ids: &[ChunkId]) -> Vec<Result<bool>> {
-        self.store.has_many(ids)
-    }
-
-    fn in_flight(&self) -> usize {
-        self.store.in_flight()
-    }
-
-    fn another(&self, id: &ChunkId, tried: usize) -> Result<Option<CodedChunk>> {
-        self.store.another(id, tried)
-    }
-
-    fn origin(&self, id: &ChunkId, copy: usize) -> String {
-        self.store.origin(id, copy)
-    }
-
-    fn keeps(&self) -> bool {
-        self.store.keeps()
-    }
-
-    fn keep(&self, chunk: &Chunk<'_>, coded: &CodedChunk) -> Result<()> {
-        self.store.keep(chunk, coded)
-    }
-
-    fn name(&self) -> String {
-        self.store.name()
-    }
+    pass_on!(self => self.store; has, has_many, in_flight, another, origin, keeps, keep, name);
 }

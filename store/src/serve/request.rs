@@ -6,6 +6,8 @@ use std::ops::Range;
 use hyper::header::{HeaderMap, HeaderValue, IF_NONE_MATCH, IF_RANGE, RANGE};
 use hyper::{Method, Uri};
 
+use crate::percent;
+
 /// Where a path leads that has `//`, `/./` or `/../` in it, with the query; `None` for one that has
 /// nothing of the kind. It begins with one slash, so that it leads to no other host.
 pub(super) fn cleaned(uri: &Uri) -> Option<String> {
@@ -45,20 +47,7 @@ pub(super) fn decoded(path: &str) -> Option<Cow<'_, str>> {
     if !path.contains('%') {
         return Some(Cow::Borrowed(path));
     }
-    let mut bytes = Vec::with_capacity(path.len());
-    let mut rest = path.as_bytes();
-    while let [byte, behind @ ..] = rest {
-        rest = behind;
-        if *byte != b'%' {
-            bytes.push(*byte);
-            continue;
-        }
-        let [high, low, behind @ ..] = rest else { return None };
-        let digit = |byte: u8| char::from(byte).to_digit(16);
-        bytes.push((digit(*high)? << 4 | digit(*low)?) as u8);
-        rest = behind;
-    }
-    String::from_utf8(bytes).ok().map(Cow::Owned)
+    String::from_utf8(percent::decoded(path)?).ok().map(Cow::Owned)
 }
 
 /// How something is asked for.

@@ -9,6 +9,8 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::process::Command;
 
+use crate::percent;
+
 /// What ssh is to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Destination {
@@ -75,21 +77,8 @@ pub(super) fn variable(name: &str, usual: &str) -> OsString {
 
 /// With each `%41` replaced by its byte.
 pub(crate) fn decoded(text: &str) -> Result<Vec<u8>, &'static str> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, behind)) = rest.split_first() {
-        rest = behind;
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digit = |at: usize| rest.get(at).and_then(|&digit| char::from(digit).to_digit(16));
-        match (digit(0), digit(1)) {
-            (Some(high), Some(low)) => bytes.push((high << 4 | low) as u8),
-            _ => return Err("a `%` without two hex digits behind it; itself it is written `%25`"),
-        }
-        rest = &rest[2..];
-    }
+    let bytes = percent::decoded(text)
+        .ok_or("a `%` without two hex digits behind it; itself it is written `%25`")?;
     if bytes.contains(&0) {
         return Err("a NUL is part of no name");
     }
