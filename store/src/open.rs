@@ -18,8 +18,6 @@ use crate::local::{LocalOptions, LocalStore, LruStore};
 use crate::object::BucketObjects;
 #[cfg(feature = "oci")]
 use crate::oci::OciObjects;
-#[cfg(any(feature = "object", feature = "oci", feature = "sftp"))]
-use crate::remote::objects::ListObjects;
 use crate::remote::store::RemoteStore;
 use crate::remote::{RemoteOptions, index};
 #[cfg(feature = "sftp")]
@@ -32,34 +30,52 @@ pub type Place = (Location, StoreOptions);
 
 /// Evaluates `$then` with the backend of a remote location, whatever type that is, as `$objects`.
 macro_rules! with_backend {
-    ($location:expr, $remote:expr, $objects:ident => $then:expr) => {{
-        let location: &Location = $location;
-        let remote: &RemoteOptions = $remote;
-        match location {
-            Location::Remote { scheme, url } => match scheme.as_str() {
-                #[cfg(feature = "http")]
-                "http" | "https" => {
-                    let $objects = HttpObjects::new(url, &location.without_secrets(), remote)?;
-                    $then
-                }
-                #[cfg(feature = "object")]
-                scheme if is_bucket(scheme) => {
-                    let $objects = BucketObjects::new(url, &location.without_secrets(), remote)?;
-                    $then
-                }
-                #[cfg(feature = "oci")]
-                "oci+http" | "oci+https" => {
-                    let $objects = OciObjects::new(url, &location.without_secrets(), remote)?;
-                    $then
-                }
-                #[cfg(feature = "sftp")]
-                "sftp" => {
-                    let $objects = SftpObjects::new(url, &location.without_secrets(), remote)?;
-                    $then
-                }
-                _ => Err(no_store(location)),
-            },
-            Location::Stdio | Location::Local(_) => Err(no_store(location)),
+    ($location:expr, $remote:expr, $objects:ident => $then:expr) => {
+        match $location {
+            #[cfg(feature = "http")]
+            Location::Remote { scheme, url } if matches!(scheme.as_str(), "http" | "https") => {
+                let $objects = HttpObjects::new(url, &$location.without_secrets(), $remote)?;
+                $then
+            }
+            location => with_listed_backend!(location, $remote, $objects => $then, no_store(location)),
+        }
+    };
+}
+
+/// The same for those that can tell what they hold; for all others it is the error `$otherwise`.
+macro_rules! with_listed_backend {
+    ($location:expr, $remote:expr, $objects:ident => $then:expr, $otherwise:expr) => {
+        match $location {
+            #[cfg(feature = "object")]
+            Location::Remote { scheme, url } if is_bucket(scheme) => {
+                let $objects = BucketObjects::new(url, &$location.without_secrets(), $remote)?;
+                $then
+            }
+            #[cfg(feature = "oci")]
+            Location::Remote { scheme, url } if scheme.starts_with("oci+http") => {
+                let $objects = OciObjects::new(url, &$location.without_secrets(), $remote)?;
+                $then
+            }
+            #[cfg(feature = "sftp")]
+            Location::Remote { scheme, url } if scheme == "sftp" => {
+                let $objects = SftpObjects::new(url, &$location.without_secrets(), $remote)?;
+                $then
+            }
+            _ => Err($otherwise),
+        }
+    };
+}
+
+/// A store far away as it is used: limited to a rate if one was given, and asked again when it fails.
+macro_rules! far {
+    ($store:expr, $options:expr) => {{
+        let RemoteOptions { retry, rate, stop, .. } = $options.remote.clone();
+        match rate {
+            Some(rate) => {
+                let store = RateLimited::new($store, rate, stop.clone());
+                Box::new(Retrying::new(store, retry, stop))
+            }
+            None => Box::new(Retrying::new($store, retry, stop)),
         }
     }};
 }
@@ -83,26 +99,12 @@ pub fn open_writable(mirrors: &[Place]) -> Result<Box<dyn WriteStore>> {
 pub fn open_prunable(location: &Location, options: &StoreOptions) -> Result<Box<dyn PruneStore>> {
     let store: Box<dyn PruneStore> = match location {
         Location::Local(path) => Box::new(LocalStore::alone(path, local(options))?),
-        #[cfg(feature = "object")]
-        Location::Remote { scheme, url } if is_bucket(scheme) => {
-            let objects = BucketObjects::new(url, &location.without_secrets(), &options.remote)?;
-            far_prunable(objects, location, options)
-        }
-        #[cfg(feature = "oci")]
-        Location::Remote { scheme, url } if scheme.starts_with("oci+") => {
-            let objects = OciObjects::new(url, &location.without_secrets(), &options.remote)?;
-            far_prunable(objects, location, options)
-        }
-        #[cfg(feature = "sftp")]
-        Location::Remote { scheme, url } if scheme == "sftp" => {
-            let objects = SftpObjects::new(url, &location.without_secrets(), &options.remote)?;
-            far_prunable(objects, location, options)
-        }
-        Location::Remote { .. } => {
-            let why = "this kind of store does not support pruning".to_owned();
-            return Err(Error::Unsupported { place: location.without_secrets(), why });
-        }
         Location::Stdio => return Err(no_store(location)),
+        _ => with_listed_backend!(location, &options.remote, objects => {
+            let store = RemoteStore::new(objects, location.without_secrets(), options);
+            let store: Box<dyn PruneStore> = far!(store, options);
+            Ok(store)
+        }, not_prunable(location))?,
     };
     log_opened(location, options, "for pruning");
     Ok(store)
@@ -208,10 +210,12 @@ fn open_one((location, options): &Place) -> Result<Box<dyn Store>> {
     let store: Box<dyn Store> = match location {
         Location::Local(path) => Box::new(LocalStore::open(path, local(options))?),
         Location::Remote { scheme, .. } if scheme == "ssh" => {
-            far(SshStore::open(location, options)?, options)
+            far!(SshStore::open(location, options)?, options)
         }
         _ => with_backend!(location, &options.remote, objects => {
-            Ok(far(RemoteStore::new(objects, location.without_secrets(), options), options))
+            let store = RemoteStore::new(objects, location.without_secrets(), options);
+            let store: Box<dyn Store> = far!(store, options);
+            Ok(store)
         })?,
     };
     log_opened(location, options, "for reading");
@@ -222,12 +226,13 @@ fn open_one_writable((location, options): &Place) -> Result<Box<dyn WriteStore>>
     let store: Box<dyn WriteStore> = match location {
         Location::Local(path) => Box::new(LocalStore::create(path, local(options))?),
         Location::Remote { scheme, .. } if scheme == "ssh" => {
-            far_writable(SshStore::open_writable(location, options)?, options)
+            far!(SshStore::open_writable(location, options)?, options)
         }
         _ => with_backend!(location, &options.remote, objects => {
             let store = RemoteStore::new(objects, location.without_secrets(), options);
             options.remote.retry.run(&options.remote.stop, || store.prepare())?;
-            Ok(far_writable(store, options))
+            let store: Box<dyn WriteStore> = far!(store, options);
+            Ok(store)
         })?,
     };
     log_opened(location, options, "for writing");
@@ -237,46 +242,6 @@ fn open_one_writable((location, options): &Place) -> Result<Box<dyn WriteStore>>
 #[cfg(feature = "object")]
 fn is_bucket(scheme: &str) -> bool {
     matches!(scheme, "s3" | "s3+http" | "s3+https" | "gs" | "az" | "az+http" | "az+https")
-}
-
-/// A store far away, as it is used.
-fn far(store: impl Store + 'static, options: &StoreOptions) -> Box<dyn Store> {
-    let RemoteOptions { retry, rate, stop, .. } = options.remote.clone();
-    match rate {
-        Some(rate) => {
-            let store = RateLimited::new(store, rate, stop.clone());
-            Box::new(Retrying::new(store, retry, stop))
-        }
-        None => Box::new(Retrying::new(store, retry, stop)),
-    }
-}
-
-fn far_writable(store: impl WriteStore + 'static, options: &StoreOptions) -> Box<dyn WriteStore> {
-    let RemoteOptions { retry, rate, stop, .. } = options.remote.clone();
-    match rate {
-        Some(rate) => {
-            let store = RateLimited::new(store, rate, stop.clone());
-            Box::new(Retrying::new(store, retry, stop))
-        }
-        None => Box::new(Retrying::new(store, retry, stop)),
-    }
-}
-
-#[cfg(any(feature = "object", feature = "oci", feature = "sftp"))]
-fn far_prunable(
-    objects: impl ListObjects + 'static,
-    location: &Location,
-    options: &StoreOptions,
-) -> Box<dyn PruneStore> {
-    let RemoteOptions { retry, rate, stop, .. } = options.remote.clone();
-    let store = RemoteStore::new(objects, location.without_secrets(), options);
-    match rate {
-        Some(rate) => {
-            let store = RateLimited::new(store, rate, stop.clone());
-            Box::new(Retrying::new(store, retry, stop))
-        }
-        None => Box::new(Retrying::new(store, retry, stop)),
-    }
 }
 
 fn log_opened(location: &Location, options: &StoreOptions, purpose: &str) {
@@ -294,5 +259,10 @@ fn no_store(location: &Location) -> Error {
         Location::Remote { scheme, .. } => format!("{scheme} stores are not supported"),
         Location::Stdio | Location::Local(_) => "not the location of a store".to_owned(),
     };
+    Error::Unsupported { place: location.without_secrets(), why }
+}
+
+fn not_prunable(location: &Location) -> Error {
+    let why = "this kind of store does not support pruning".to_owned();
     Error::Unsupported { place: location.without_secrets(), why }
 }
