@@ -14,7 +14,7 @@ use futures_util::{StreamExt, stream};
 
 use super::failure::Failure;
 use super::pool::Lease;
-use super::session::Pending;
+use super::request::Pending;
 use super::wire::{READ, Request, WRITE_NEW};
 use crate::remote::objects::Body;
 

@@ -4,6 +4,7 @@
 //! address    sftp://user@host:port/path -> what ssh is told, and a directory
 //! wire       packets: what is asked, what is answered
 //! session    one ssh, and the many requests under way in it
+//! request    one of them, and its answer      waiting    who waits for which
 //! pool       as many sessions as are of use
 //! file       files read and written in pieces, several under way
 //! failure    what went wrong, for whoever asked
@@ -22,7 +23,9 @@ mod file;
 mod listing;
 mod objects;
 mod pool;
+mod request;
 mod session;
+mod waiting;
 mod wire;
 
 #[cfg(test)]

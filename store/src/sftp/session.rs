@@ -8,12 +8,10 @@
 //! whose server breaks the rules; all that are waiting for it are told. Its ssh is waited for in any
 //! case.
 
-use std::collections::HashMap;
 use std::io;
-use std::mem::take;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -28,7 +26,9 @@ use tokio::time::timeout;
 
 use super::address::Address;
 use super::failure::Failure;
-use super::wire::{self, Answer, Attributes, Request, code};
+use super::request::{Packet, Pending, close};
+use super::waiting::{Stop, Unwanted, Waiting};
+use super::wire::{self, Answer, Request};
 use crate::Again;
 
 /// How much is read and written at once, in bytes: what a pipe holds.
@@ -41,7 +41,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const LAST_MOMENT: Duration = Duration::from_millis(200);
 
 /// So much of what a server says in place of an answer is shown, in bytes.
-const SHOWN: usize = 60;
+pub(super) const SHOWN: usize = 60;
 
 /// The status with which ssh ends when it could not connect.
 const NOT_CONNECTED: i32 = 255;
@@ -59,25 +59,6 @@ pub(super) struct Session {
     pub(super) read_len: AtomicUsize,
     /// Disconnected when ssh has ended.
     gone: Mutex<mpsc::Receiver<()>>,
-}
-
-/// A request on its way to the server.
-#[derive(Debug)]
-struct Packet {
-    number: u32,
-    /// Whether it is sent even if nobody waits for the answer any more.
-    is_due: bool,
-    head: Bytes,
-    data: Bytes,
-}
-
-impl Packet {
-    fn of(request: &Request<'_>, number: u32) -> Self {
-        let (head, data) = request.packet(number);
-        // What is open on the server must not stay so.
-        let is_due = matches!(request, Request::Close { .. });
-        Self { number, is_due, head, data }
-    }
 }
 
 impl Session {
@@ -128,7 +109,7 @@ impl Session {
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        self.waiting.state().ended.is_some()
+        self.waiting.has_ended()
     }
 
     /// Asks the server for something. It is sent at once, without waiting for other answers.
@@ -295,24 +276,6 @@ async fn receive(
     waiting.end(&why);
 }
 
-/// Closes what somebody has opened who has gone, with the number of the request that is answered.
-fn close(handle: &[u8], number: u32, waiting: &Waiting, queue: &WeakUnboundedSender<Packet>) {
-    if let Some(queue) = queue.upgrade()
-        && waiting.add(number, None)
-    {
-        let _ = queue.send(Packet::of(&Request::Close { handle }, number));
-    }
-}
-
-/// How a session is to end.
-#[derive(Debug)]
-enum Stop {
-    /// By itself: it has nothing more to do.
-    Soon,
-    /// It does not work any more.
-    Now,
-}
-
 /// The task that sees to it that an ssh ends, and leaves nothing behind.
 async fn reap(mut child: Child, stopped: oneshot::Receiver<Stop>, _alive: mpsc::Sender<()>) {
     let stop = tokio::select! {
@@ -330,208 +293,5 @@ async fn end(mut child: Child) {
     let asked = id.is_some_and(|id| kill_process(id, Signal::TERM).is_ok());
     if !asked || timeout(LAST_MOMENT, child.wait()).await.is_err() {
         let _ = child.kill().await;
-    }
-}
-
-/// Who waits for which answer.
-#[derive(Debug)]
-struct Waiting(Mutex<State>);
-
-#[derive(Debug)]
-struct State {
-    /// By the number of the request; nobody, if none is to be told.
-    asked: HashMap<u32, Option<oneshot::Sender<Answer>>>,
-    heard: Instant,
-    /// Why the session has ended, if it has.
-    ended: Option<String>,
-    stop: Option<oneshot::Sender<Stop>>,
-}
-
-/// An answer that nobody waits for, and that matters.
-enum Unwanted {
-    Handle(Bytes),
-    NeverAsked,
-}
-
-impl Waiting {
-    fn new(stop: oneshot::Sender<Stop>) -> Self {
-        let asked = HashMap::new();
-        let state = State { asked, heard: Instant::now(), ended: None, stop: Some(stop) };
-        Self(Mutex::new(state))
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing leaves it half changed, so a panic elsewhere does not matter.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Notes who waits for an answer. `false` if none will come.
-    fn add(&self, number: u32, sender: Option<oneshot::Sender<Answer>>) -> bool {
-        let mut state = self.state();
-        let is_open = state.ended.is_none();
-        if is_open {
-            state.asked.insert(number, sender);
-        }
-        is_open
-    }
-
-    /// Whether a request should be sent; forgets it if not.
-    fn is_wanted(&self, number: u32) -> bool {
-        let mut state = self.state();
-        let sender = state.asked.get(&number);
-        let is_wanted = sender.is_some_and(|s| s.as_ref().is_none_or(|s| !s.is_closed()));
-        if !is_wanted {
-            state.asked.remove(&number);
-        }
-        is_wanted
-    }
-
-    fn deliver(&self, number: u32, answer: Answer) -> Option<Unwanted> {
-        let mut state = self.state();
-        state.heard = Instant::now();
-        let Some(sender) = state.asked.remove(&number) else { return Some(Unwanted::NeverAsked) };
-        drop(state);
-        let unwanted = match sender {
-            Some(sender) => sender.send(answer).err(),
-            None => Some(answer),
-        };
-        match unwanted {
-            Some(Answer::Handle(handle)) => Some(Unwanted::Handle(handle)),
-            _ => None,
-        }
-    }
-
-    /// Somebody does not wait any more for the answer to what was asked at that time. Ends the session
-    /// if nothing has been heard since, for so long that nothing will be.
-    fn give_up(&self, sent: Instant, patience: Duration) {
-        let heard = self.state().heard.max(sent);
-        if heard.elapsed() >= patience {
-            self.end("nothing is heard from the server any more");
-        }
-    }
-
-    fn end(&self, why: &str) {
-        let mut state = self.state();
-        if state.ended.is_none() {
-            tracing::debug!(why, "sftp session ended");
-            state.ended = Some(why.to_owned());
-        }
-        let asked = take(&mut state.asked);
-        drop(state);
-        // Which tells them.
-        drop(asked);
-        self.stop(Stop::Now);
-    }
-
-    fn stop(&self, how: Stop) {
-        if let Some(stop) = self.state().stop.take() {
-            let _ = stop.send(how);
-        }
-    }
-
-    fn why(&self) -> String {
-        self.state().ended.clone().unwrap_or_else(|| "the connection was lost".to_owned())
-    }
-}
-
-/// A request that is under way.
-pub(super) struct Pending {
-    number: u32,
-    answer: oneshot::Receiver<Answer>,
-    waiting: Arc<Waiting>,
-    queue: WeakUnboundedSender<Packet>,
-    sent: Instant,
-    timeout: Option<Duration>,
-    is_answered: bool,
-}
-
-impl Pending {
-    /// Waits for the answer.
-    async fn answer(mut self) -> Result<Answer, Failure> {
-        let answer = match self.timeout {
-            Some(time) => match timeout(time, &mut self.answer).await {
-                Ok(answer) => answer,
-                Err(_) => return Err(Failure::lost(format!("no answer within {time:?}"))),
-            },
-            None => (&mut self.answer).await,
-        };
-        self.is_answered = true;
-        match answer {
-            Ok(Answer::Status { code, message }) if code > code::END => {
-                Err(refusal(code, &message))
-            }
-            Ok(answer) => Ok(answer),
-            Err(_) => Err(Failure::lost(self.waiting.why())),
-        }
-    }
-
-    /// Waits until it has been done.
-    pub(super) async fn done(self) -> Result<(), Failure> {
-        match self.answer().await? {
-            Answer::Status { code: code::OK, .. } => Ok(()),
-            _ => Err(Failure::nonsense()),
-        }
-    }
-
-    /// Waits for what was opened.
-    pub(super) async fn handle(self) -> Result<Bytes, Failure> {
-        match self.answer().await? {
-            Answer::Handle(handle) => Ok(handle),
-            _ => Err(Failure::nonsense()),
-        }
-    }
-
-    /// Waits for what is known of a file.
-    pub(super) async fn attributes(self) -> Result<Attributes, Failure> {
-        match self.answer().await? {
-            Answer::Attributes(attributes) => Ok(attributes),
-            _ => Err(Failure::nonsense()),
-        }
-    }
-
-    /// Waits for some bytes; `None` at the end of the file.
-    pub(super) async fn data(self) -> Result<Option<Bytes>, Failure> {
-        match self.answer().await? {
-            Answer::Data(data) if !data.is_empty() => Ok(Some(data)),
-            Answer::Status { code: code::END, .. } => Ok(None),
-            _ => Err(Failure::nonsense()),
-        }
-    }
-
-    /// Waits for some names; `None` at the end of the directory.
-    pub(super) async fn names(self) -> Result<Option<Vec<(Bytes, Attributes)>>, Failure> {
-        match self.answer().await? {
-            Answer::Names(names) => Ok(Some(names)),
-            Answer::Status { code: code::END, .. } => Ok(None),
-            _ => Err(Failure::nonsense()),
-        }
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        self.answer.close();
-        if let Ok(Answer::Handle(handle)) = self.answer.try_recv() {
-            close(&handle, self.number, &self.waiting, &self.queue);
-        }
-        if let Some(timeout) = self.timeout
-            && !self.is_answered
-        {
-            // A request is one of several that something takes, so that its own wait is shorter.
-            self.waiting.give_up(self.sent, timeout / 2);
-        }
-    }
-}
-
-fn refusal(code: u32, message: &str) -> Failure {
-    let said: String = message.chars().filter(|c| !c.is_control()).take(SHOWN).collect();
-    match code {
-        code::NO_SUCH_FILE => Failure::Missing,
-        code::PERMISSION_DENIED => Failure::Denied("permission denied".to_owned()),
-        code::UNSUPPORTED => Failure::Unsupported("the server cannot do that".to_owned()),
-        code::FAILURE if said.is_empty() || said == "Failure" => {
-            Failure::Refused("the server has failed to do it, and does not say why".to_owned())
-        }
-        _ => Failure::Refused(format!("the server has failed to do it: {said} ({code})")),
     }
 }
