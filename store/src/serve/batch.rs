@@ -14,8 +14,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 use std::vec;
 
-use cairn_formats::ChunkId;
 use cairn_formats::batch::{CONTENT_TYPE, Frame, MOST, TOKEN};
+use cairn_formats::{ChunkId, CodedChunk};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE as CONTENT_TYPE_HEADER, HeaderValue};
 use hyper::http::request::Parts;
@@ -28,6 +28,7 @@ use super::reply::{self, Body, Reply};
 use super::site::Peer;
 use super::upload;
 use super::watch::Doing;
+use crate::Result;
 
 /// Bytes of chunks that are sent together: what has just been read is still in the processor's cache
 /// when it is sent.
@@ -66,6 +67,7 @@ pub(super) async fn answer(
         peer: peer.clone(),
         ids,
         reading: None,
+        is_work: false,
         sent: 0,
         asked: None,
     };
@@ -77,10 +79,10 @@ pub(super) async fn answer(
 }
 
 /// The chunks that are asked for.
-fn ids(service: &ChunkService, names: &[u8]) -> Result<Vec<ChunkId>, String> {
+fn ids(service: &ChunkService, names: &[u8]) -> std::result::Result<Vec<ChunkId>, String> {
     let names = str::from_utf8(names).map_err(|e| e.to_string())?;
     let ids = names.lines().take(MOST + 1).map(|name| service.parse(&format!("/{name}")));
-    let ids: Vec<ChunkId> = ids.collect::<Result<_, _>>()?;
+    let ids: Vec<ChunkId> = ids.collect::<std::result::Result<_, _>>()?;
     if ids.len() > MOST {
         return Err(format!("more than {MOST} chunks at once"));
     }
@@ -93,6 +95,8 @@ pub(super) struct Batch {
     peer: Arc<Peer>,
     ids: Ids,
     reading: Option<Reading>,
+    /// Whether chunks have to be coded for this client, which is no work to be done in place.
+    is_work: bool,
     sent: u64,
     /// The request, and when it came, to be counted once its answer has ended.
     asked: Option<(Parts, Instant)>,
@@ -102,8 +106,15 @@ pub(super) struct Batch {
 /// The chunks that are still to be read.
 type Ids = vec::IntoIter<ChunkId>;
 
-/// Gives back the chunks that are still to be read, and some frames.
-type Reading = Pin<Box<dyn Future<Output = (Ids, Bytes)> + Send>>;
+/// Some frames, and what is still to be done.
+#[derive(Default)]
+struct Part {
+    frames: Bytes,
+    ids: Ids,
+    is_work: bool,
+}
+
+type Reading = Pin<Box<dyn Future<Output = Part> + Send>>;
 
 impl Batch {
     /// What is to be counted once it has been answered.
@@ -117,12 +128,13 @@ impl Batch {
             None if self.ids.as_slice().is_empty() => return Poll::Ready(None),
             none => {
                 let ids = mem::take(&mut self.ids);
-                none.insert(Box::pin(read(self.service.clone(), self.peer.clone(), ids)))
+                let (service, peer) = (self.service.clone(), self.peer.clone());
+                none.insert(Box::pin(read(service, peer, ids, self.is_work)))
             }
         };
-        let (ids, frames) = ready!(reading.as_mut().poll(cx));
+        let Part { frames, ids, is_work } = ready!(reading.as_mut().poll(cx));
         self.reading = None;
-        self.ids = ids;
+        (self.ids, self.is_work) = (ids, is_work);
         self.sent += frames.len() as u64;
         Poll::Ready(Some(frames))
     }
@@ -136,9 +148,10 @@ impl Drop for Batch {
     }
 }
 
-/// Reads chunks until there is enough to send: here, or on a thread that may wait if the store is slow.
-async fn read(service: Arc<ChunkService>, peer: Arc<Peer>, ids: Ids) -> (Ids, Bytes) {
-    if !service.is_slow() {
+/// Reads chunks until there is enough to send: here, or on a thread that may wait if the store is slow or
+/// there is more to do than to read.
+async fn read(service: Arc<ChunkService>, peer: Arc<Peer>, ids: Ids, is_work: bool) -> Part {
+    if !is_work && !service.is_slow() {
         return part(&service, &peer, ids);
     }
     let _reading = peer.progress().reading();
@@ -146,28 +159,37 @@ async fn read(service: Arc<ChunkService>, peer: Arc<Peer>, ids: Ids) -> (Ids, By
     spawn_blocking(move || part(&service, &peer, ids)).await.unwrap_or_default()
 }
 
-fn part(service: &ChunkService, peer: &Peer, mut ids: Ids) -> (Ids, Bytes) {
+fn part(service: &ChunkService, peer: &Peer, mut ids: Ids) -> Part {
     let backend = service.backend();
     let mut frames = Vec::with_capacity(PART + PART / 2);
+    let mut is_work = false;
     while frames.len() < PART
         && let Some(id) = ids.next()
     {
+        if peer.memory().is_full() {
+            frames.extend(Frame::failed());
+            continue;
+        }
         let began = Instant::now();
-        add(&mut frames, &id, &backend, peer);
+        let got = backend.get(&id);
         service.took(began.elapsed());
+        is_work |= matches!(&got, Ok(Some(chunk)) if !backend.is_in_form(chunk));
+        add(&mut frames, &id, got, &backend, peer);
     }
     let len = frames.len();
     let frames = peer.memory().counted(frames, 0..len);
-    (ids, frames)
+    Part { frames, ids, is_work }
 }
 
 /// Adds what there is to say of a chunk.
-fn add(frames: &mut Vec<u8>, id: &ChunkId, backend: &Backend, peer: &Peer) {
-    if peer.memory().is_full() {
-        frames.extend(Frame::failed());
-        return;
-    }
-    match backend.get(id).and_then(|chunk| chunk.map(|chunk| backend.in_form(chunk)).transpose()) {
+fn add(
+    frames: &mut Vec<u8>,
+    id: &ChunkId,
+    got: Result<Option<CodedChunk>>,
+    backend: &Backend,
+    peer: &Peer,
+) {
+    match got.and_then(|chunk| chunk.map(|chunk| backend.in_form(chunk)).transpose()) {
         Ok(Some(chunk)) => {
             peer.counters().sent();
             frames.extend(Frame::head(chunk.len()));
