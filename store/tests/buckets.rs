@@ -2,6 +2,8 @@
 //! and what is large goes in parts and pages.
 #![allow(clippy::unwrap_used, reason = "what must hold is unwrapped")]
 
+#[path = "../../tests/common/announced.rs"]
+mod announced;
 #[path = "../../tests/common/environment.rs"]
 mod environment;
 #[path = "../../tests/common/rclone.rs"]

@@ -6,11 +6,9 @@
 //! let store = format!("az+{}/images/prefix", server.url());
 //! ```
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::process::Command;
 
-use super::rclone::installed;
+use super::announced::{Announced, installed};
 
 /// The only account, and its key: every Azurite has them.
 pub const ACCOUNT: &str = "devstoreaccount1";
@@ -19,7 +17,7 @@ pub const KEY: &str =
 
 /// A server that is ended when it goes out of scope.
 pub struct Azurite {
-    child: Child,
+    _server: Announced,
     url: String,
 }
 
@@ -31,31 +29,15 @@ impl Azurite {
         command
             .arg(installed("azurite-blob"))
             .args(["--inMemoryPersistence", "--blobPort", "0", "--disableTelemetry"])
-            .arg("--skipApiVersionCheck")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        let mut child = match command.spawn() {
-            Ok(child) if installed("azurite-blob").is_file() => child,
-            _ => {
-                eprintln!("NOT RUN: {test} needs azurite, which scripts/install-servers installs");
-                return None;
-            }
-        };
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut printed = String::new();
-        let url = loop {
-            let from = printed.len();
-            let len = stdout.read_line(&mut printed).unwrap();
-            assert!(len > 0, "azurite does not listen: {printed}");
-            if let Some((_, url)) = printed[from..].split_once("successfully listens on ") {
-                break format!("{}/{ACCOUNT}", url.trim());
-            }
-        };
-        // It waits for whoever reads what it prints.
-        thread::spawn(move || stdout.lines().for_each(drop));
+            .arg("--skipApiVersionCheck");
+        if !installed("azurite-blob").is_file() {
+            eprintln!("NOT RUN: {test} needs azurite, which scripts/install-servers installs");
+            return None;
+        }
+        let server = Announced::start(command, "successfully listens on ").unwrap();
+        let url = format!("{}/{ACCOUNT}", server.at);
         make_container(&url);
-        Some(Self { child, url })
+        Some(Self { _server: server, url })
     }
 
     /// `http://127.0.0.1:port/account`
@@ -71,11 +53,4 @@ fn make_container(url: &str) {
         .output()
         .unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-}
-
-impl Drop for Azurite {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

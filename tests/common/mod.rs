@@ -8,6 +8,7 @@
 
 #![allow(dead_code, reason = "each test crate uses a part of this")]
 
+pub mod announced;
 pub mod azurite;
 pub mod environment;
 pub mod fault_proxy;

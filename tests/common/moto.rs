@@ -8,50 +8,30 @@
 //! object is always whole there, which rclone does not see to. It also stands for Google, whose servers
 //! speak the same words.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::process::Command;
 
-use super::rclone::installed;
+use super::announced::{Announced, installed};
 
 /// A server that is ended when it goes out of scope.
-pub struct Moto {
-    child: Child,
-    url: String,
-}
+pub struct Moto(Announced);
 
 impl Moto {
     pub fn start() -> Self {
-        let mut child = Command::new(installed("moto_server"))
-            .args(["-H", "127.0.0.1", "-p", "0"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|e| {
-                panic!("these tests need moto ({e}), which scripts/install-servers installs")
-            });
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut printed = String::new();
-        let url = loop {
-            let from = printed.len();
-            let len = stderr.read_line(&mut printed).unwrap();
-            assert!(len > 0, "moto does not listen: {printed}");
-            if let Some((_, url)) = printed[from..].split_once("Running on ") {
-                break url.trim().to_owned();
-            }
-        };
-        // It waits for whoever reads what it prints.
-        thread::spawn(move || stderr.lines().for_each(drop));
-        let server = Self { child, url };
+        let mut command = Command::new(installed("moto_server"));
+        command.args(["-H", "127.0.0.1", "-p", "0"]);
+        let server = Announced::start(command, "Running on ").unwrap_or_else(|e| {
+            panic!("these tests need moto ({e}), which scripts/install-servers installs")
+        });
+        let server = Self(server);
         server.make_bucket();
         server
     }
 
     /// `http://127.0.0.1:port`
     pub fn url(&self) -> &str {
-        &self.url
+        &self.0.at
     }
 
     fn make_bucket(&self) {
@@ -65,7 +45,7 @@ impl Moto {
     }
 
     fn ask(&self, request: &str, body: &str) {
-        let host = self.url.strip_prefix("http://").unwrap();
+        let host = self.url().strip_prefix("http://").unwrap();
         let mut server = TcpStream::connect(host).unwrap();
         let len = body.len();
         let request = format!(
@@ -75,12 +55,5 @@ impl Moto {
         let mut answer = String::new();
         server.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
-    }
-}
-
-impl Drop for Moto {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
