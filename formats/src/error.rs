@@ -31,6 +31,20 @@ pub enum Error {
         /// Which property.
         why: String,
     },
+    /// The bytes are not an archive at all.
+    #[error("not an archive: {why}")]
+    NotAnArchive {
+        /// What was found in place of the first entry.
+        why: String,
+    },
+    /// An archive that is damaged or breaks the rules.
+    #[error("damaged archive at byte {at}: {why}")]
+    BadArchive {
+        /// Byte offset in the archive.
+        at: u64,
+        /// Which rule is broken.
+        why: String,
+    },
     /// Chunk sizes that make no sense.
     #[error("chunk sizes {given}: {why}")]
     ChunkSizes {

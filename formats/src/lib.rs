@@ -11,6 +11,7 @@
 //! coding    plain bytes <-> bytes in a store (zstd, xz, gzip, plain)
 //! seal      bytes in a store <-> bytes only who has the key can read
 //! form      how a store keeps its chunks: which coding, which key, and so which names
+//! catar     a directory tree as one stream: archives
 //! batch     many chunks in one answer of a server
 //! index     the list of ids that makes up a blob, `.caibx` and `.caidx`
 //! index_stream  the ids in an index of which more is still to come
@@ -19,6 +20,7 @@
 //! ```
 
 pub mod batch;
+pub mod catar;
 pub mod chunk;
 pub mod chunker;
 pub mod coding;

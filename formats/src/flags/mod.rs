@@ -7,26 +7,98 @@
 use crate::wire::word;
 use crate::{Digest, Error, Result};
 
+mod names;
+
+pub use names::{FEATURES, names, parse};
+
 /// Ids are SHA-512/256; clear means SHA-256.
 pub const SHA512_256: u64 = 0x2000_0000_0000_0000;
 /// `.caexclude` files were honoured.
 pub const EXCLUDE_FILE: u64 = 0x1000_0000_0000_0000;
+/// Other mounts were skipped.
+pub const EXCLUDE_SUBMOUNTS: u64 = 0x4000_0000_0000_0000;
 /// Files marked "no dump" were skipped.
 pub const EXCLUDE_NODUMP: u64 = 0x8000_0000_0000_0000;
 
-const UIDS_16BIT: u64 = 0x1;
-const UIDS_32BIT: u64 = 0x2;
-const USER_NAMES: u64 = 0x4;
-const SEC_TIME: u64 = 0x8;
-const USEC_TIME: u64 = 0x10;
-const NSEC_TIME: u64 = 0x20;
-const TWO_SEC_TIME: u64 = 0x40;
-const READ_ONLY: u64 = 0x80;
-const PERMISSIONS: u64 = 0x100;
-const FLAG_NODUMP: u64 = 0x10_0000;
-const SUBVOLUME: u64 = 0x400_0000;
-const SUBVOLUME_RO: u64 = 0x800_0000;
-const ACL: u64 = 0x2000_0000;
+/// Owners by number, up to 65535.
+pub const UIDS_16BIT: u64 = 0x1;
+/// Owners by number.
+pub const UIDS_32BIT: u64 = 0x2;
+/// Owners by name.
+pub const USER_NAMES: u64 = 0x4;
+/// Times to the second.
+pub const SEC_TIME: u64 = 0x8;
+/// Times to the microsecond.
+pub const USEC_TIME: u64 = 0x10;
+/// Times to the nanosecond.
+pub const NSEC_TIME: u64 = 0x20;
+/// Times to two seconds, as FAT has them.
+pub const TWO_SEC_TIME: u64 = 0x40;
+/// Of permissions only whether anybody may write.
+pub const READ_ONLY: u64 = 0x80;
+/// Permissions.
+pub const PERMISSIONS: u64 = 0x100;
+/// Symbolic links; without it they are left out.
+pub const SYMLINKS: u64 = 0x200;
+/// Devices; without it they are left out.
+pub const DEVICE_NODES: u64 = 0x400;
+/// Named pipes; without it they are left out.
+pub const FIFOS: u64 = 0x800;
+/// Sockets; without it they are left out.
+pub const SOCKETS: u64 = 0x1000;
+/// FAT's attributes: hidden, system, archive.
+pub const FAT_ATTRIBUTES: u64 = 0xe000;
+/// The attribute "hidden" of FAT.
+pub const FLAG_HIDDEN: u64 = 0x2000;
+/// The attribute "system" of FAT.
+pub const FLAG_SYSTEM: u64 = 0x4000;
+/// The attribute "archive" of FAT.
+pub const FLAG_ARCHIVE: u64 = 0x8000;
+/// The ten attributes of `chattr`.
+pub const CHATTR: u64 = 0x3ff_0000;
+/// `chattr +a`.
+pub const FLAG_APPEND: u64 = 0x1_0000;
+/// `chattr +A`.
+pub const FLAG_NOATIME: u64 = 0x2_0000;
+/// `chattr +c`.
+pub const FLAG_COMPR: u64 = 0x4_0000;
+/// `chattr +C`.
+pub const FLAG_NOCOW: u64 = 0x8_0000;
+/// `chattr +d`.
+pub const FLAG_NODUMP: u64 = 0x10_0000;
+/// `chattr +D`.
+pub const FLAG_DIRSYNC: u64 = 0x20_0000;
+/// `chattr +i`.
+pub const FLAG_IMMUTABLE: u64 = 0x40_0000;
+/// `chattr +S`.
+pub const FLAG_SYNC: u64 = 0x80_0000;
+/// `chattr +m`.
+pub const FLAG_NOCOMP: u64 = 0x100_0000;
+/// `chattr +P`.
+pub const FLAG_PROJINHERIT: u64 = 0x200_0000;
+/// That a directory is a subvolume of btrfs.
+pub const SUBVOLUME: u64 = 0x400_0000;
+/// That a subvolume is read-only.
+pub const SUBVOLUME_RO: u64 = 0x800_0000;
+/// Extended attributes `user.*` and `trusted.*`.
+pub const XATTRS: u64 = 0x1000_0000;
+/// Access control lists, permissions among them.
+pub const ACL: u64 = 0x2000_0000;
+/// Labels of SELinux.
+pub const SELINUX: u64 = 0x4000_0000;
+/// Capabilities of programs.
+pub const FCAPS: u64 = 0x8000_0000;
+/// Projects whose quotas count.
+pub const QUOTA_PROJID: u64 = 0x1_0000_0000;
+
+/// All that can be recorded of a file.
+pub const ALL: u64 = 0x1_ffff_ffff;
+/// Owners, by number or by name.
+pub const OWNERS: u64 = UIDS_16BIT | UIDS_32BIT | USER_NAMES;
+/// Times of whatever granularity.
+pub const TIMES: u64 = SEC_TIME | USEC_TIME | NSEC_TIME | TWO_SEC_TIME;
+/// Attributes that one file has or has not, in the bits of the entry's own word as well.
+pub const ATTRIBUTES: u64 = FAT_ATTRIBUTES | CHATTR | SUBVOLUME | SUBVOLUME_RO;
 
 /// Every bit that has a meaning.
 const KNOWN: u64 = 0xf000_0001_ffff_ffff;
@@ -91,17 +163,62 @@ pub fn normalised(flags: u64) -> u64 {
     flags
 }
 
-/// Refuses a word that casync would refuse: unknown bits, or not normalised.
+/// What is to be restored of an archive with one word by a wish in the form of another: what both have, where
+/// a coarser wish is fulfilled by what is finer.
+pub fn common(archive: u64, wish: u64) -> u64 {
+    let widened = |mut flags: u64| {
+        let has = |flags: u64, bits: u64| flags & bits != 0;
+        if has(flags, UIDS_16BIT | UIDS_32BIT) {
+            flags |= UIDS_16BIT | UIDS_32BIT;
+        }
+        if has(flags, TIMES) {
+            flags |= TIMES;
+        }
+        if has(flags, ACL) {
+            flags |= PERMISSIONS;
+        }
+        if has(flags, PERMISSIONS) {
+            flags |= READ_ONLY;
+        }
+        if has(flags, SUBVOLUME_RO) {
+            flags |= SUBVOLUME;
+        }
+        flags
+    };
+    normalised(widened(archive) & widened(wish))
+}
+
+/// How fine times are recorded, in nanoseconds; `None` if they are not.
+pub fn granularity(flags: u64) -> Option<i64> {
+    let grains = [
+        (NSEC_TIME, 1),
+        (USEC_TIME, 1000),
+        (SEC_TIME, 1_000_000_000),
+        (TWO_SEC_TIME, 2_000_000_000),
+    ];
+    grains.into_iter().find(|(bit, _)| flags & bit != 0).map(|(_, grain)| grain)
+}
+
+/// Refuses a word that casync would refuse in an index: unknown bits, or not normalised.
 pub(crate) fn check(flags: u64) -> Result<()> {
-    if flags & !KNOWN != 0 {
-        let why = format!("unknown feature flags {:#x}", flags & !KNOWN);
+    if let Some(why) = unknown(flags) {
         return Err(Error::Unsupported { why });
     }
-    if normalised(flags) != flags {
-        let why = format!("feature flags {flags:#x} contradict each other");
-        return Err(Error::BadIndex { at: 16, why });
-    }
-    Ok(())
+    contradiction(flags).map_or(Ok(()), |why| Err(Error::BadIndex { at: 16, why }))
+}
+
+/// What is wrong with a word in an archive, if anything is.
+pub(crate) fn fault(flags: u64) -> Option<String> {
+    unknown(flags).or_else(|| contradiction(flags))
+}
+
+fn unknown(flags: u64) -> Option<String> {
+    let unknown = flags & !KNOWN;
+    (unknown != 0).then(|| format!("unknown feature flags {unknown:#x}"))
+}
+
+fn contradiction(flags: u64) -> Option<String> {
+    (normalised(flags) != flags).then(|| format!("feature flags {flags:#x} contradict each other"))
 }
 
 #[cfg(test)]

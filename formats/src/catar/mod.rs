@@ -1,0 +1,41 @@
+//! Archives, `.catar`: a directory tree with all that can be said of its files, as one stream.
+//!
+//! ```text
+//! archive   := node(directory)
+//! node      := ENTRY USER? GROUP? XATTR* ACL* SELINUX? FCAPS? QUOTA_PROJID? body
+//! body      := PAYLOAD | SYMLINK | DEVICE | nothing (fifo, socket) | (FILENAME node)* GOODBYE
+//! ```
+//! Every record begins with its size and its type, and all metadata of a node stands before its body: a
+//! node is complete in itself, and a directory is its nodes one after the other. The GOODBYE at the end of
+//! a directory is a search tree over the names in it, so that a path is found without reading the rest.
+//!
+//! ```text
+//! record     types of records and their sizes
+//! node       what is recorded of a file, a directory or whatever else has a name
+//! acl        access control lists
+//! encode     node -> records
+//! decode     records -> nodes, in order
+//! goodbye    the search tree at the end of a directory
+//! seek       path -> node, by the search trees
+//! ```
+//! Two programs write archives. casync's are the rule; desync's differ in that an XATTR ends in a NUL
+//! after the value, and in that a name may stand where its node was left out. Both are read. What is
+//! written is what casync accepts.
+
+mod acl;
+mod decode;
+mod encode;
+mod goodbye;
+mod node;
+mod parse;
+mod record;
+
+#[cfg(test)]
+mod tests;
+
+pub use acl::{Ace, Acl, DefaultAcl};
+pub use decode::{Decoder, Item, Payload};
+pub use encode::{encode_name, encode_node};
+pub use goodbye::{Child, Goodbye, encode_goodbye, hash_name};
+pub use node::{Body, Node, Xattr};
+pub use record::{GOODBYE_ITEM_LEN, HEADER_LEN};

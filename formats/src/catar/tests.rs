@@ -1,0 +1,327 @@
+//! What is written is read, what is damaged is told, and nothing panics.
+
+use std::io::Read;
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use super::{
+    Ace, Acl, Body, Child, Decoder, DefaultAcl, Item, Node, Xattr, encode_goodbye, encode_name,
+    encode_node, hash_name,
+};
+use crate::{Error, flags};
+
+const FEATURES: u64 = 0xb000_0001_ffef_fe26;
+
+/// A tree in memory.
+#[derive(Clone, Debug, PartialEq)]
+struct Tree {
+    node: Node,
+    bytes: Vec<u8>,
+    children: Vec<(Vec<u8>, Tree)>,
+}
+
+fn write(out: &mut Vec<u8>, tree: &Tree, features: u64) {
+    let entry = out.len() as u64;
+    encode_node(out, &tree.node, features);
+    out.extend_from_slice(&tree.bytes);
+    if tree.node.is_directory() {
+        let mut children = Vec::new();
+        for (name, child) in &tree.children {
+            let start = out.len() as u64;
+            encode_name(out, name);
+            write(out, child, features);
+            children.push(Child { hash: hash_name(name), start, end: out.len() as u64 });
+        }
+        let at = out.len() as u64;
+        encode_goodbye(out, &mut children, entry, at);
+    }
+}
+
+fn archive(tree: &Tree) -> Vec<u8> {
+    let mut out = Vec::new();
+    write(&mut out, tree, FEATURES);
+    out
+}
+
+fn read_node<R: Read>(decoder: &mut Decoder<R>, node: Node) -> crate::Result<Tree> {
+    let mut tree = Tree { node, bytes: Vec::new(), children: Vec::new() };
+    decoder.payload().read_to_end(&mut tree.bytes)?;
+    if tree.node.is_directory() {
+        let path = decoder.path().to_vec();
+        while let Some(Item::Node(node)) = decoder.next()? {
+            let name = decoder.name().to_vec();
+            let is_below = [&path[..], &name[..]].join(&b'/');
+            assert!(decoder.path() == is_below || path.is_empty() && decoder.path() == name);
+            tree.children.push((name, read_node(decoder, *node)?));
+        }
+        assert_eq!(decoder.path(), path);
+    }
+    Ok(tree)
+}
+
+fn read(archive: &[u8]) -> crate::Result<Tree> {
+    let mut decoder = Decoder::new(archive);
+    let Some(Item::Node(root)) = decoder.next()? else { panic!("an archive has a root") };
+    let tree = read_node(&mut decoder, *root)?;
+    assert_eq!(decoder.next()?, None);
+    assert_eq!(decoder.position(), archive.len() as u64);
+    Ok(tree)
+}
+
+fn text(longest: usize) -> impl Strategy<Value = Vec<u8>> {
+    vec(1_u8.., 1..longest)
+}
+
+fn name() -> impl Strategy<Value = Vec<u8>> {
+    text(12).prop_filter("a name", |name| name != b"." && name != b".." && !name.contains(&b'/'))
+}
+
+fn aces() -> impl Strategy<Value = Vec<Ace>> {
+    let ace = (0..9_u32, prop_oneof![Just(Vec::new()), text(4)], 0..8_u8);
+    let aces = vec(ace.prop_map(|(id, name, permissions)| Ace { id, name, permissions }), 0..3);
+    aces.prop_map(|mut aces| {
+        aces.sort();
+        aces.dedup();
+        aces
+    })
+}
+
+fn acl() -> impl Strategy<Value = Acl> {
+    let default = (0..8_u8, 0..8_u8, 0..8_u8, 0..8_u8, aces(), aces()).prop_map(
+        |(user_obj, group_obj, other, mask, users, groups)| DefaultAcl {
+            user_obj,
+            group_obj,
+            other,
+            mask: Some(mask),
+            users,
+            groups,
+        },
+    );
+    (aces(), aces(), 0..8_u8, option::of(default)).prop_map(
+        |(users, groups, group_obj, default)| Acl {
+            users,
+            groups,
+            group_obj: Some(group_obj),
+            default,
+        },
+    )
+}
+
+fn node(body: Body) -> impl Strategy<Value = Node> {
+    let owner = (0..9_u32, 0..9_u32, prop_oneof![Just(Vec::new()), text(9)], text(9));
+    let xattrs = vec((text(9), vec(any::<u8>(), 0..9)), 0..3).prop_map(|mut xattrs| {
+        xattrs.sort();
+        xattrs.dedup_by(|a, b| a.0 == b.0);
+        xattrs.into_iter().map(|(name, value)| Xattr { name, value }).collect()
+    });
+    let rest = (prop_oneof![Just(Vec::new()), text(9)], vec(any::<u8>(), 0..20), 0..3_u32);
+    let is_directory = body == Body::Directory;
+    (0..0o10000_u32, any::<u64>(), owner, any::<i64>(), xattrs, option::of(acl()), rest).prop_map(
+        move |(permissions, attributes, (uid, gid, user, group), mtime, xattrs, acl, rest)| {
+            let mut acl = acl.unwrap_or_default();
+            acl.default = acl.default.filter(|_| is_directory);
+            let (selinux, fcaps, projid) = rest;
+            let attributes = attributes & flags::ATTRIBUTES;
+            let body = body.clone();
+            Node {
+                permissions,
+                attributes,
+                uid,
+                gid,
+                mtime,
+                user,
+                group,
+                xattrs,
+                acl,
+                selinux,
+                fcaps,
+                projid,
+                body,
+            }
+        },
+    )
+}
+
+fn leaf() -> impl Strategy<Value = Tree> {
+    let numbers = || (0..1_u32 << 12, 0..1_u32 << 20);
+    let bytes = vec(any::<u8>(), 0..100);
+    let file = bytes.prop_flat_map(|bytes| {
+        node(Body::File(bytes.len() as u64)).prop_map(move |node| (node, bytes.clone()))
+    });
+    let other = prop_oneof![
+        text(20).prop_map(Body::Symlink),
+        numbers().prop_map(|(major, minor)| Body::Block { major, minor }),
+        numbers().prop_map(|(major, minor)| Body::Character { major, minor }),
+        Just(Body::Fifo),
+        Just(Body::Socket),
+    ];
+    let other = other.prop_flat_map(node).prop_map(|node| (node, Vec::new()));
+    prop_oneof![file, other].prop_map(|(node, bytes)| Tree { node, bytes, children: Vec::new() })
+}
+
+fn directory(children: impl Strategy<Value = Tree>) -> impl Strategy<Value = Tree> {
+    (node(Body::Directory), vec((name(), children), 0..6)).prop_map(|(node, mut children)| {
+        children.sort_by(|a, b| a.0.cmp(&b.0));
+        children.dedup_by(|a, b| a.0 == b.0);
+        Tree { node, bytes: Vec::new(), children }
+    })
+}
+
+fn tree() -> impl Strategy<Value = Tree> {
+    directory(leaf().prop_recursive(4, 30, 6, directory))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn what_is_written_is_read(tree in tree()) {
+        prop_assert_eq!(read(&archive(&tree)).unwrap(), tree);
+    }
+
+    #[test]
+    fn an_archive_cut_anywhere_is_told(tree in tree(), more in vec(any::<u8>(), 1..9)) {
+        let bytes = archive(&tree);
+        for len in 0..bytes.len() {
+            let cut = read(&bytes[..len]);
+            let is_told = matches!(
+                cut, Err(Error::BadArchive { .. } | Error::NotAnArchive { .. } | Error::Io(_))
+            );
+            prop_assert!(is_told, "cut at {} of {}: {:?}", len, bytes.len(), cut);
+        }
+        prop_assert!(read(&[&bytes[..], &more[..]].concat()).is_err());
+    }
+
+    #[test]
+    fn damage_is_told_or_read_as_something_else(tree in tree(), at: usize, bits in 1_u8..) {
+        let mut bytes = archive(&tree);
+        let at = at % bytes.len();
+        // A lone entry may have another feature word.
+        prop_assume!(!(16..24).contains(&at));
+        bytes[at] ^= bits;
+        if let Ok(other) = read(&bytes) {
+            prop_assert!(other != tree || bytes == archive(&other));
+        }
+    }
+
+    #[test]
+    fn what_is_no_archive_is_told(bytes in vec(any::<u8>(), 0..300)) {
+        prop_assert!(read(&bytes).is_err());
+    }
+}
+
+fn file(bytes: &[u8]) -> Tree {
+    let node = Node::new(Body::File(bytes.len() as u64));
+    Tree { node, bytes: bytes.to_vec(), children: Vec::new() }
+}
+
+fn directory_of(children: Vec<(&[u8], Tree)>) -> Tree {
+    let children = children.into_iter().map(|(name, tree)| (name.to_vec(), tree)).collect();
+    Tree { node: Node::new(Body::Directory), bytes: Vec::new(), children }
+}
+
+fn refusal(tree: &Tree) -> String {
+    read(&archive(tree)).unwrap_err().to_string()
+}
+
+#[test]
+fn names_that_lead_elsewhere_are_refused() {
+    for name in [&b"."[..], b"..", b"a/b", b"/", b"", b"a\0b"] {
+        let why = refusal(&directory_of(vec![(name, file(b"x"))]));
+        assert!(why.contains("damaged archive"), "{why}");
+    }
+    // Backslashes are as good as all other bytes.
+    assert!(read(&archive(&directory_of(vec![(b"a\\b", file(b"x"))]))).is_ok());
+}
+
+#[test]
+fn a_name_comes_once() {
+    for names in [vec![&b"a"[..], b"a"], vec![b"a", b"b", b"a"], vec![b"b", b"a", b"b"]] {
+        let tree = directory_of(names.into_iter().map(|name| (name, file(b"x"))).collect());
+        assert!(refusal(&tree).contains("twice"), "{}", refusal(&tree));
+    }
+    // desync keeps the order of a tar.
+    let tree = directory_of(vec![(b"b", file(b"x")), (b"a", file(b"y"))]);
+    assert_eq!(read(&archive(&tree)).unwrap(), tree);
+}
+
+#[test]
+fn deep_trees_are_read() {
+    let mut bytes = Vec::new();
+    let mut entries = Vec::new();
+    for depth in 0..10_000 {
+        if depth > 0 {
+            encode_name(&mut bytes, b"d");
+        }
+        entries.push(bytes.len() as u64);
+        encode_node(&mut bytes, &Node::new(Body::Directory), FEATURES);
+    }
+    let mut end = 0;
+    let name_len = 18;
+    for (depth, &entry) in entries.iter().enumerate().rev() {
+        let start = entries.get(depth + 1).map(|next| next - name_len);
+        let mut children: Vec<Child> =
+            start.map(|start| Child { hash: hash_name(b"d"), start, end }).into_iter().collect();
+        let at = bytes.len() as u64;
+        encode_goodbye(&mut bytes, &mut children, entry, at);
+        end = bytes.len() as u64;
+    }
+    let mut decoder = Decoder::new(&bytes[..]);
+    let mut deepest = 0;
+    while decoder.next().unwrap().is_some() {
+        deepest = deepest.max(decoder.depth());
+    }
+    assert_eq!(deepest, 10_000);
+}
+
+/// A FILENAME without a node, as desync writes it for what it cannot store.
+#[test]
+fn names_without_a_node_are_passed_over() {
+    for gap in 0..3 {
+        let mut bytes = Vec::new();
+        encode_node(&mut bytes, &Node::new(Body::Directory), FEATURES);
+        let mut children = Vec::new();
+        for (n, name) in [b"a", b"b", b"c"].into_iter().enumerate() {
+            let start = bytes.len() as u64;
+            encode_name(&mut bytes, name);
+            if n != gap {
+                encode_node(&mut bytes, &Node::new(Body::File(0)), FEATURES);
+            }
+            children.push(Child { hash: hash_name(name), start, end: bytes.len() as u64 });
+        }
+        let at = bytes.len() as u64;
+        encode_goodbye(&mut bytes, &mut children, 0, at);
+        let tree = read(&bytes).unwrap();
+        let names: Vec<&[u8]> = tree.children.iter().map(|(name, _)| &name[..]).collect();
+        let expected: Vec<&[u8]> = [&b"a"[..], b"b", b"c"]
+            .into_iter()
+            .enumerate()
+            .filter_map(|(n, name)| (n != gap).then_some(name))
+            .collect();
+        assert_eq!(names, expected);
+    }
+}
+
+#[test]
+fn values_of_desync_end_before_their_nul() {
+    let mut tree = file(b"");
+    tree.node.xattrs.push(Xattr { name: b"user.k".to_vec(), value: b"v\0".to_vec() });
+    for (features, expected) in [(0xb000_0000_1000_1f22, &b"v"[..]), (FEATURES, b"v\0")] {
+        let mut bytes = Vec::new();
+        write(&mut bytes, &directory_of(vec![(b"f", tree.clone())]), features);
+        let read = read(&bytes).unwrap();
+        assert_eq!(read.children[0].1.node.xattrs[0].value, expected);
+    }
+}
+
+#[test]
+fn a_record_takes_no_more_memory_than_there_is() {
+    let mut bytes = Vec::new();
+    encode_node(&mut bytes, &Node::new(Body::Directory), FEATURES);
+    let mut goodbye = Vec::new();
+    super::record::begin(&mut goodbye, super::record::Kind::Goodbye, 24 << 40);
+    let error = read(&[&bytes[..], &goodbye].concat()).unwrap_err();
+    assert!(error.to_string().contains("more or fewer names"), "{error}");
+}
