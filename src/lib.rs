@@ -3,8 +3,10 @@
 //! ```text
 //! make      file -> chunks in a store, and their index
 //! extract   index + store -> file
+//! archive   trees of files <-> archives
 //! cat       index + store -> bytes, in order
 //! check     index + file -> do they match?
+//! tree      files and directories as the system has them
 //! upkeep    looks after stores: verify, prune, cache, chop, info
 //! flow      workers, the only place jobs start threads
 //! storing   chunks into a store that may have some already
@@ -14,6 +16,7 @@
 //! The formats are in `cairn-formats`, the places in `cairn-store`. A job here is a function of
 //! plain values and stores; it prints nothing and keeps no global state.
 
+pub mod archive;
 mod buffer;
 pub mod cat;
 pub mod check;
@@ -24,6 +27,7 @@ pub mod ids;
 pub mod make;
 pub mod monitor;
 mod storing;
+pub mod tree;
 pub mod upkeep;
 
 pub use error::{Error, Result};

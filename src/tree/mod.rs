@@ -1,0 +1,1 @@
+//! A tree of files as the system has it.
