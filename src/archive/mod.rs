@@ -5,4 +5,5 @@
 //! step      a node on its way into an archive, wherever it comes from
 //! ```
 
+pub mod pack;
 pub mod step;

@@ -8,7 +8,8 @@
 //! options, store_flags, server_flags, seeds ...  groups of flags
 //! duration, age                                  times as typed
 //! progress       bars and desync's lines         log            what happens, for who wants it
-//! signals        an orderly end                  failure        an error -> a line and an exit code
+//! signals        an orderly end                  outlet         where bytes in their order go
+//! selection      what of a tree is recorded      failure        an error -> a line and an exit code
 //! json           what scripts read               pipes   what pull and push share
 //! ```
 
@@ -35,6 +36,7 @@ mod log;
 mod make;
 mod manpage;
 mod options;
+mod outlet;
 mod pipes;
 mod program;
 mod progress;
@@ -43,10 +45,12 @@ mod pull;
 mod push;
 mod read_cache;
 mod seeds;
+mod selection;
 mod server_flags;
 mod signals;
 mod store_file;
 mod store_flags;
+mod tar;
 mod verify;
 mod verify_index;
 
@@ -112,6 +116,7 @@ const DEBUG: u8 = 7;
 #[derive(Debug, Subcommand)]
 enum Command {
     Make(make::Args),
+    Tar(tar::Args),
     Extract(extract::Args),
     Cat(cat::Args),
     Chunk(chunk::Args),
@@ -164,6 +169,7 @@ fn run(cli: Cli, program: Program, signals: Signals) -> anyhow::Result<()> {
     let context = || Context::new(global, program, signals);
     match command {
         Some(Command::Make(args)) => make::run(&args, &context()?),
+        Some(Command::Tar(args)) => tar::run(&args, &context()?),
         Some(Command::Extract(args)) => extract::run(&args, &context()?),
         Some(Command::Cat(args)) => cat::run(&args, &context()?),
         Some(Command::Chunk(args)) => chunk::run(&args, &context()?),
