@@ -2,6 +2,9 @@
 //!
 //! ```text
 //! record       a file -> all that is to be said of it
+//!   owners     numbers shifted and checked, and names
+//!   xattrs     extended attributes, sorted out by what records they become
+//!   devices    which file system is on which device
 //!   acl        access control lists: the kernel's bytes <-> the archive's
 //!   attributes of chattr, of FAT, of subvolumes; projects of quotas
 //!   names      users and groups: numbers <-> names
@@ -13,5 +16,13 @@
 
 pub mod acl;
 pub mod attributes;
+mod devices;
+pub mod exclude;
 mod ioctl;
 pub mod names;
+mod owners;
+mod pattern;
+pub mod record;
+mod xattrs;
+
+pub use owners::Shift;
