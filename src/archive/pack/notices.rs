@@ -21,12 +21,15 @@ impl<'a> Notices<'a> {
     /// A name is not archived.
     pub(super) fn left_out(&self, path: &Path, why: Why) {
         self.left_out.fetch_add(1, Ordering::Relaxed);
-        self.monitor.notice(path, match why {
-            Why::Kind => "left out: nothing of its kind is recorded",
-            Why::NoDump => "left out: it is marked \"no dump\"",
-            Why::OtherMount => "left out: it is in another mount",
-            Why::Vanished => "left out: it was removed meanwhile",
-        });
+        self.monitor.notice(
+            path,
+            match why {
+                Why::Kind => "left out: nothing of its kind is recorded",
+                Why::NoDump => "left out: it is marked \"no dump\"",
+                Why::OtherMount => "left out: it is in another mount",
+                Why::Vanished => "left out: it was removed meanwhile",
+            },
+        );
     }
 
     /// The archive is not archived in itself.

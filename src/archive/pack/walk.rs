@@ -96,7 +96,13 @@ impl Walk {
             let root = root.map_err(|e| Error::io("open", &tree.root)(e.into()))?;
             let found = tree.recorder.record_root(root);
             let found = found.map_err(|failure| tree.failed(Path::new(""), failure))?;
-            tasks.push(Task::Step(self.enter(tree, found, PathBuf::new(), Vec::new(), Excludes::default())?));
+            tasks.push(Task::Step(self.enter(
+                tree,
+                found,
+                PathBuf::new(),
+                Vec::new(),
+                Excludes::default(),
+            )?));
         }
         while tasks.len() < BATCH {
             let Some(level) = self.open.last_mut() else { break };
@@ -137,8 +143,11 @@ impl Walk {
         mut excludes: Excludes,
     ) -> Result<Step> {
         let file = found.file.take().expect("directories are opened");
-        let names =
-            if found.stat.is_virtual { Ok(Listing::default()) } else { Listing::read(file.as_fd()) };
+        let names = if found.stat.is_virtual {
+            Ok(Listing::default())
+        } else {
+            Listing::read(file.as_fd())
+        };
         let names = names.map_err(|e| Error::io("read", tree.root.join(&path))(e.into()))?;
         if tree.honours_excludes && names.contains(EXCLUDE_FILE.to_bytes()) {
             excludes = tree.excludes(&file, &path, &excludes)?;
