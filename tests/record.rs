@@ -8,6 +8,7 @@ use std::fs::{self, File, Permissions};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::process::Command;
 
 use cairn::tree::Shift;
 use cairn::tree::attributes::{self, FileSystem};
@@ -18,8 +19,11 @@ use cairn_formats::catar::{
 use cairn_formats::{Digest, flags};
 use rustix::fs::{CWD, Dir, FileType, Mode, XattrFlags, mknodat, setxattr};
 
-use common::system::{Mount, is_root};
+use common::system::{self, Mount, is_root};
 use common::{Sandbox, vector_tree};
+
+/// What casync does by default: SHA-512/256, `.caexclude`, and leaving out what is not to be dumped.
+const DEFAULTS: u64 = flags::SHA512_256 | flags::EXCLUDE_FILE | flags::EXCLUDE_NODUMP;
 
 fn directory(path: &Path) -> OwnedFd {
     File::open(path).unwrap().into()
@@ -119,6 +123,62 @@ fn trees_are_recorded_as_casync_does() {
 fn trees_only_root_can_build_are_recorded_as_casync_does() {
     if is_root("trees_only_root_can_build_are_recorded_as_casync_does") {
         compare_with_casync(true);
+    }
+}
+
+/// Gives a file or directory attributes and reads them back; false where there is no such thing.
+fn keeps(file: &OwnedFd, attributes: u64) -> bool {
+    match attributes::write(file.as_fd(), attributes, attributes) {
+        Err(error) if attributes::is_unsupported(&error) => return false,
+        written => written.unwrap(),
+    }
+    let kind = FileSystem::of(file.as_fd()).unwrap();
+    attributes::read(file.as_fd(), kind, attributes).unwrap() == attributes
+}
+
+/// A tree with all that a file system of some kind can keep beside content.
+fn build_with_attributes(sandbox: &Sandbox, kind: &str) {
+    for (name, bits) in flags::FEATURES {
+        if bits & !flags::CHATTR == 0 && bits.is_power_of_two() {
+            sandbox.write(&format!("fs/tree/{name}"), b"x");
+            let file = directory(&sandbox.path(&format!("fs/tree/{name}")));
+            let is_common = bits & (flags::FLAG_APPEND | flags::FLAG_IMMUTABLE | flags::FLAG_SYNC);
+            assert!(keeps(&file, bits) || is_common == 0, "{name} on {kind}");
+        }
+    }
+    sandbox.write("fs/tree/daemons", b"y");
+    std::os::unix::fs::chown(sandbox.path("fs/tree/daemons"), Some(1), Some(0)).unwrap();
+    let file = directory(&sandbox.path("fs/tree/daemons"));
+    let is_kept = attributes::set_projid(file.as_fd(), 77).is_ok();
+    assert_eq!(is_kept, kind == "xfs");
+    let file_system = FileSystem::of(file.as_fd()).unwrap();
+    let expected = if is_kept { 77 } else { 0 };
+    assert_eq!(attributes::projid(file.as_fd(), file_system).unwrap(), expected);
+    if kind == "btrfs" {
+        for name in ["subvolume", "unwritable"] {
+            let path = sandbox.path(&format!("fs/tree/{name}"));
+            let mut made = Command::new("btrfs");
+            let made = made.args(["subvolume", "create"]).arg(&path).output();
+            assert!(made.expect("btrfs-progs is installed").status.success());
+        }
+        let unwritable = directory(&sandbox.path("fs/tree/unwritable"));
+        assert!(keeps(&unwritable, flags::SUBVOLUME_RO));
+    }
+}
+
+#[test]
+fn what_file_systems_keep_is_recorded_as_casync_does() {
+    if !is_root("what_file_systems_keep_is_recorded_as_casync_does") {
+        return;
+    }
+    for kind in ["btrfs", "xfs", "ext4"] {
+        let sandbox = Sandbox::new();
+        let _mounted = system::FileSystem::new(&sandbox, kind);
+        fs::create_dir(sandbox.path("fs/tree")).unwrap();
+        build_with_attributes(&sandbox, kind);
+        sandbox.casync("make theirs.catar fs/tree").succeeds();
+        let ours = archive(&sandbox.path("fs/tree"), flags::normalised(flags::ALL | DEFAULTS));
+        assert!(ours == sandbox.read("theirs.catar"), "on {kind}");
     }
 }
 
@@ -361,7 +421,7 @@ fn owners_are_shifted_or_refused() {
 fn what_may_not_be_read_is_a_failure() {
     let sandbox = Sandbox::new();
     sandbox.write("file", b"x");
-    fs::set_permissions(sandbox.path("file"), Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(sandbox.path("file"), Permissions::from_mode(0o000)).unwrap();
     if rustix::process::geteuid().is_root() {
         eprintln!("NOT RUN: what_may_not_be_read_is_a_failure needs another user than root");
         return;
