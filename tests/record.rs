@@ -6,7 +6,7 @@ mod common;
 use std::ffi::{CStr, CString};
 use std::fs::{self, File, Permissions};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
@@ -245,6 +245,14 @@ fn a_pipe_has_its_lists_and_attributes_and_is_not_opened() {
     assert_eq!(found.node.body, Body::Fifo);
     assert_eq!(found.node.acl.users[0].id, 70000);
     assert_eq!(found.node.xattrs[0].name, b"trusted.x");
+
+    // casync neither records nor sets attributes of pipes, but reads archives that have them.
+    let archive = archive(&sandbox.path("."), flags::normalised(flags::ALL | DEFAULTS));
+    let elsewhere = Sandbox::new();
+    elsewhere.write("ours.catar", &archive);
+    elsewhere.casync("extract ours.catar out").succeeds();
+    let kind = fs::symlink_metadata(elsewhere.path("out/pipe")).unwrap().file_type();
+    assert!(kind.is_fifo());
 }
 
 #[test]
@@ -386,6 +394,28 @@ fn times_are_cut_to_the_grain_as_casync_does_it() {
     // What casync 2 wrote.
     assert_eq!(recorded(-2, 499_999_999, flags::NSEC_TIME), 18_446_744_072_209_551_615);
     assert_eq!(recorded(-2, 499_999_999, flags::SEC_TIME), 18_446_744_072_000_000_000);
+}
+
+#[test]
+fn many_may_record_at_once() {
+    let sandbox = Sandbox::new();
+    let names: Vec<_> = (0..200).map(|n| format!("{n:03}")).collect();
+    names.iter().for_each(|name| sandbox.write(name, name.as_bytes()));
+    let recorder = Recorder::new(flags::normalised(flags::ALL), None);
+    let root = recorder.record_root(directory(&sandbox.path("."))).unwrap().file.unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for name in &names {
+                    let name = CString::new(name.as_str()).unwrap();
+                    let recorded = recorder.record(root.as_fd(), &name, FileType::RegularFile);
+                    assert!(
+                        matches!(recorded.unwrap(), Recorded::Found(it) if it.node.size() == 3)
+                    );
+                }
+            });
+        }
+    });
 }
 
 #[test]
