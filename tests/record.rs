@@ -342,6 +342,18 @@ fn other_mounts_are_left_out_if_that_is_wanted() {
 }
 
 #[test]
+fn other_mounts_need_not_be_open_to_us_to_be_left_out() {
+    if !is_root("other_mounts_need_not_be_open_to_us_to_be_left_out") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let _mount = Mount::closed(&sandbox, "closed");
+    let root = sandbox.path(".");
+    assert_eq!(left_out(&root, c"closed", flags::EXCLUDE_SUBMOUNTS), Why::OtherMount);
+    assert!(record(&root, c"closed", 0).is_err());
+}
+
+#[test]
 fn what_the_kernel_makes_up_has_no_content() {
     let file = found(Path::new("/proc/self"), c"status", 0);
     assert_eq!(file.node.body, Body::File(0));
