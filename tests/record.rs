@@ -6,8 +6,9 @@ mod common;
 use std::ffi::{CStr, CString};
 use std::fs::{self, File, Permissions};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 use std::path::Path;
+use std::process::Command;
 
 use cairn::tree::Shift;
 use cairn::tree::attributes::{self, FileSystem};
@@ -18,8 +19,11 @@ use cairn_formats::catar::{
 use cairn_formats::{Digest, flags};
 use rustix::fs::{CWD, Dir, FileType, Mode, XattrFlags, mknodat, setxattr};
 
-use common::system::{Mount, is_root};
+use common::system::{self, Mount, is_root};
 use common::{Sandbox, vector_tree};
+
+/// What casync does by default: SHA-512/256, `.caexclude`, and leaving out what is not to be dumped.
+const DEFAULTS: u64 = flags::SHA512_256 | flags::EXCLUDE_FILE | flags::EXCLUDE_NODUMP;
 
 fn directory(path: &Path) -> OwnedFd {
     File::open(path).unwrap().into()
@@ -122,6 +126,62 @@ fn trees_only_root_can_build_are_recorded_as_casync_does() {
     }
 }
 
+/// Gives a file or directory attributes and reads them back; false where there is no such thing.
+fn keeps(file: &OwnedFd, attributes: u64) -> bool {
+    match attributes::write(file.as_fd(), attributes, attributes) {
+        Err(error) if attributes::is_unsupported(&error) => return false,
+        written => written.unwrap(),
+    }
+    let kind = FileSystem::of(file.as_fd()).unwrap();
+    attributes::read(file.as_fd(), kind, attributes).unwrap() == attributes
+}
+
+/// A tree with all that a file system of some kind can keep beside content.
+fn build_with_attributes(sandbox: &Sandbox, kind: &str) {
+    for (name, bits) in flags::FEATURES {
+        if bits & !flags::CHATTR == 0 && bits.is_power_of_two() {
+            sandbox.write(&format!("fs/tree/{name}"), b"x");
+            let file = directory(&sandbox.path(&format!("fs/tree/{name}")));
+            let is_common = bits & (flags::FLAG_APPEND | flags::FLAG_IMMUTABLE | flags::FLAG_SYNC);
+            assert!(keeps(&file, bits) || is_common == 0, "{name} on {kind}");
+        }
+    }
+    sandbox.write("fs/tree/daemons", b"y");
+    std::os::unix::fs::chown(sandbox.path("fs/tree/daemons"), Some(1), Some(0)).unwrap();
+    let file = directory(&sandbox.path("fs/tree/daemons"));
+    let is_kept = attributes::set_projid(file.as_fd(), 77).is_ok();
+    assert_eq!(is_kept, kind == "xfs");
+    let file_system = FileSystem::of(file.as_fd()).unwrap();
+    let expected = if is_kept { 77 } else { 0 };
+    assert_eq!(attributes::projid(file.as_fd(), file_system).unwrap(), expected);
+    if kind == "btrfs" {
+        for name in ["subvolume", "unwritable"] {
+            let path = sandbox.path(&format!("fs/tree/{name}"));
+            let mut made = Command::new("btrfs");
+            let made = made.args(["subvolume", "create"]).arg(&path).output();
+            assert!(made.expect("btrfs-progs is installed").status.success());
+        }
+        let unwritable = directory(&sandbox.path("fs/tree/unwritable"));
+        assert!(keeps(&unwritable, flags::SUBVOLUME_RO));
+    }
+}
+
+#[test]
+fn what_file_systems_keep_is_recorded_as_casync_does() {
+    if !is_root("what_file_systems_keep_is_recorded_as_casync_does") {
+        return;
+    }
+    for kind in ["btrfs", "xfs", "ext4"] {
+        let sandbox = Sandbox::new();
+        let _mounted = system::FileSystem::new(&sandbox, kind);
+        fs::create_dir(sandbox.path("fs/tree")).unwrap();
+        build_with_attributes(&sandbox, kind);
+        sandbox.casync("make theirs.catar fs/tree").succeeds();
+        let ours = archive(&sandbox.path("fs/tree"), flags::normalised(flags::ALL | DEFAULTS));
+        assert!(ours == sandbox.read("theirs.catar"), "on {kind}");
+    }
+}
+
 #[test]
 fn all_that_can_be_said_is_said() {
     if !is_root("all_that_can_be_said_is_said") {
@@ -185,6 +245,14 @@ fn a_pipe_has_its_lists_and_attributes_and_is_not_opened() {
     assert_eq!(found.node.body, Body::Fifo);
     assert_eq!(found.node.acl.users[0].id, 70000);
     assert_eq!(found.node.xattrs[0].name, b"trusted.x");
+
+    // casync neither records nor sets attributes of pipes, but reads archives that have them.
+    let archive = archive(&sandbox.path("."), flags::normalised(flags::ALL | DEFAULTS));
+    let elsewhere = Sandbox::new();
+    elsewhere.write("ours.catar", &archive);
+    elsewhere.casync("extract ours.catar out").succeeds();
+    let kind = fs::symlink_metadata(elsewhere.path("out/pipe")).unwrap().file_type();
+    assert!(kind.is_fifo());
 }
 
 #[test]
@@ -274,6 +342,18 @@ fn other_mounts_are_left_out_if_that_is_wanted() {
 }
 
 #[test]
+fn other_mounts_need_not_be_open_to_us_to_be_left_out() {
+    if !is_root("other_mounts_need_not_be_open_to_us_to_be_left_out") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let _mount = Mount::closed(&sandbox, "closed");
+    let root = sandbox.path(".");
+    assert_eq!(left_out(&root, c"closed", flags::EXCLUDE_SUBMOUNTS), Why::OtherMount);
+    assert!(record(&root, c"closed", 0).is_err());
+}
+
+#[test]
 fn what_the_kernel_makes_up_has_no_content() {
     let file = found(Path::new("/proc/self"), c"status", 0);
     assert_eq!(file.node.body, Body::File(0));
@@ -329,6 +409,28 @@ fn times_are_cut_to_the_grain_as_casync_does_it() {
 }
 
 #[test]
+fn many_may_record_at_once() {
+    let sandbox = Sandbox::new();
+    let names: Vec<_> = (0..200).map(|n| format!("{n:03}")).collect();
+    names.iter().for_each(|name| sandbox.write(name, name.as_bytes()));
+    let recorder = Recorder::new(flags::normalised(flags::ALL), None);
+    let root = recorder.record_root(directory(&sandbox.path("."))).unwrap().file.unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for name in &names {
+                    let name = CString::new(name.as_str()).unwrap();
+                    let recorded = recorder.record(root.as_fd(), &name, FileType::RegularFile);
+                    assert!(
+                        matches!(recorded.unwrap(), Recorded::Found(it) if it.node.size() == 3)
+                    );
+                }
+            });
+        }
+    });
+}
+
+#[test]
 fn owners_are_shifted_or_refused() {
     if !is_root("owners_are_shifted_or_refused") {
         return;
@@ -361,7 +463,7 @@ fn owners_are_shifted_or_refused() {
 fn what_may_not_be_read_is_a_failure() {
     let sandbox = Sandbox::new();
     sandbox.write("file", b"x");
-    fs::set_permissions(sandbox.path("file"), Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(sandbox.path("file"), Permissions::from_mode(0o000)).unwrap();
     if rustix::process::geteuid().is_root() {
         eprintln!("NOT RUN: what_may_not_be_read_is_a_failure needs another user than root");
         return;

@@ -17,6 +17,8 @@ use std::sync::Arc;
 use super::pattern::Pattern;
 
 /// The name of the files that say what is to be left out.
+///
+/// To casync only a file counts: it passes over a link or a pipe of this name, and fails on a directory.
 pub const FILE_NAME: &str = ".caexclude";
 /// Lines of this length are refused, as casync does.
 const TOO_LONG: usize = 65536;

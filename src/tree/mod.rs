@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! record       a file -> all that is to be said of it
+//!   found      what that is
 //!   owners     numbers shifted and checked, and names
 //!   xattrs     extended attributes, sorted out by what records they become
 //!   devices    which file system is on which device
@@ -19,6 +20,7 @@ pub mod acl;
 pub mod attributes;
 mod devices;
 pub mod exclude;
+mod found;
 mod ioctl;
 pub mod listing;
 pub mod names;

@@ -16,7 +16,6 @@
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 use std::sync::OnceLock;
 
 use cairn_formats::catar::{Body, Node};
@@ -29,13 +28,14 @@ use rustix::io::Errno;
 
 use super::attributes::{self, FileSystem};
 use super::devices::Devices;
+use super::found::nanoseconds;
 use super::owners::{Owners, Shift};
 use super::xattrs::{self, Reach};
-use crate::Error;
+
+pub use super::found::{Failure, Found, Recorded, Stat, Why};
 
 /// How often a name may turn out to be of another kind than a moment ago.
 const TRIES: u32 = 8;
-const NANOSECONDS: i128 = 1_000_000_000;
 
 /// Says what archives with a certain feature word record of files.
 #[derive(Debug)]
@@ -45,70 +45,6 @@ pub struct Recorder {
     devices: Devices,
     /// The mount the root is in.
     mount: OnceLock<u64>,
-}
-
-/// What came of a name.
-#[derive(Debug)]
-pub enum Recorded {
-    /// It is to be in the archive.
-    Found(Box<Found>),
-    /// It is not, and that is as it should be.
-    LeftOut(Why),
-}
-
-/// Why something is not in an archive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// Links, devices, pipes or sockets are not recorded.
-    Kind,
-    /// It is marked "no dump".
-    NoDump,
-    /// It is in another mount.
-    OtherMount,
-    /// It was removed before it could be looked at.
-    Vanished,
-}
-
-/// Something that is to be in the archive.
-#[derive(Debug)]
-pub struct Found {
-    /// What is to be recorded of it. The size of a file is what it was at this moment.
-    pub node: Node,
-    /// A file or a directory, open for reading; nothing else is.
-    pub file: Option<OwnedFd>,
-    /// What tells whether it is still the same.
-    pub stat: Stat,
-}
-
-/// What tells whether a file is still the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stat {
-    /// The device its file system is on.
-    pub dev: u64,
-    /// Its number there.
-    pub ino: u64,
-    /// The mount it was found in; 0 before Linux 5.8.
-    pub mnt_id: u64,
-    /// Its bytes, whatever the node says.
-    pub size: u64,
-    /// When its content last changed, in nanoseconds since 1970.
-    pub mtime: i64,
-    /// When anything of it last changed, in nanoseconds since 1970.
-    pub ctime: i64,
-    /// How many names it has.
-    pub nlink: u32,
-    /// Whether the kernel makes it up. A file then counts as empty, and so must a directory.
-    pub is_virtual: bool,
-}
-
-/// What could not be found out, of a file whose path the caller knows.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot {what} it: {source}")]
-pub struct Failure {
-    /// The operation, as in "cannot …".
-    pub what: &'static str,
-    /// The system's answer.
-    pub source: io::Error,
 }
 
 impl Recorder {
@@ -130,8 +66,8 @@ impl Recorder {
             return Err(failed("find the mount of")(io::Error::other(why)));
         }
         let _ = self.mount.set(stat.stx_mnt_id);
-        let (node, is_virtual) = self.describe_open(directory.as_fd(), &stat, None)?;
-        Ok(Found { node, file: Some(directory), stat: Stat::of(&stat, is_virtual) })
+        let (kind, attributes) = self.attributes(directory.as_fd(), &stat)?;
+        self.describe(directory, &stat, kind, attributes)
     }
 
     /// Looks at what has a name in a directory, without following links. `kind` is what the directory says it is,
@@ -149,6 +85,9 @@ impl Recorder {
                 Ok(Some(recorded)) => return Ok(recorded),
                 Ok(None) => kind = FileType::Unknown,
                 Err(_) if is_gone(directory, name) => return Ok(Recorded::LeftOut(Why::Vanished)),
+                Err(_) if self.is_known_elsewhere(directory, name) => {
+                    return Ok(Recorded::LeftOut(Why::OtherMount));
+                }
                 Err(failure) => return Err(failure),
             }
         }
@@ -197,14 +136,12 @@ impl Recorder {
         if self.is_other_mount(&stat) {
             return Ok(Some(Recorded::LeftOut(Why::OtherMount)));
         }
-        let mut is_excluded = false;
-        let exclude = (self.features & flags::EXCLUDE_NODUMP != 0).then_some(&mut is_excluded);
-        let (node, is_virtual) = self.describe_open(file.as_fd(), &stat, exclude)?;
-        if is_excluded {
+        let (kind, attributes) = self.attributes(file.as_fd(), &stat)?;
+        if self.features & flags::EXCLUDE_NODUMP != 0 && attributes & flags::FLAG_NODUMP != 0 {
             return Ok(Some(Recorded::LeftOut(Why::NoDump)));
         }
-        let stat = Stat::of(&stat, is_virtual);
-        Ok(Some(Recorded::Found(Box::new(Found { node, file: Some(file), stat }))))
+        let found = self.describe(file, &stat, kind, attributes)?;
+        Ok(Some(Recorded::Found(Box::new(found))))
     }
 
     fn record_link(
@@ -264,62 +201,49 @@ impl Recorder {
         Ok(Some(Recorded::Found(Box::new(Found { node, file: None, stat }))))
     }
 
-    /// All of an open file or directory, and whether the kernel makes it up. If it is marked "no dump" and that
-    /// is asked for, nothing but this.
-    fn describe_open(
+    /// What is to be said of a file or directory.
+    fn describe(
         &self,
-        file: BorrowedFd<'_>,
+        file: OwnedFd,
         stat: &Statx,
-        is_excluded: Option<&mut bool>,
-    ) -> Result<(Node, bool), Failure> {
-        let dev = makedev(stat.stx_dev_major, stat.stx_dev_minor);
-        let kind = self.devices.kind(dev, file).map_err(failed("find the file system of"))?;
+        kind: FileSystem,
+        attributes: u64,
+    ) -> Result<Found, Failure> {
         let is_virtual = kind == FileSystem::Virtual;
         let body = match kind_of(stat) {
             FileType::Directory => Body::Directory,
             _ => Body::File(if is_virtual { 0 } else { stat.stx_size }),
         };
         let mut node = self.begin(body, stat)?;
-        let nodump = if is_excluded.is_some() { flags::FLAG_NODUMP } else { 0 };
-        let wanted = self.features & flags::ATTRIBUTES | nodump;
-        let found = self.attributes(file, stat, kind, wanted);
-        let found = found.map_err(failed("read the attributes of"))?;
-        if let Some(is_excluded) = is_excluded {
-            *is_excluded = found & flags::FLAG_NODUMP != 0;
-            if *is_excluded {
-                return Ok((node, is_virtual));
-            }
-        }
-        node.attributes = found & self.features;
-        self.add_xattrs(&mut node, Reach::Open(file))?;
+        node.attributes = attributes & self.features;
+        self.add_xattrs(&mut node, Reach::Open(file.as_fd()))?;
         if self.features & flags::QUOTA_PROJID != 0 {
-            let projid = attributes::projid(file, kind);
+            let projid = attributes::projid(file.as_fd(), kind);
             node.projid = projid.map_err(failed("read the project of"))?;
         }
-        Ok((node, is_virtual))
+        Ok(Found { node, file: Some(file), stat: Stat::of(stat, is_virtual) })
     }
 
-    fn attributes(
-        &self,
-        file: BorrowedFd<'_>,
-        stat: &Statx,
-        kind: FileSystem,
-        wanted: u64,
-    ) -> io::Result<u64> {
-        let elsewhere = wanted & !flags::CHATTR;
+    /// The kind of file system a file or directory is in, and its attributes as far as they are to be recorded or to
+    /// decide whether anything is.
+    fn attributes(&self, file: BorrowedFd<'_>, stat: &Statx) -> Result<(FileSystem, u64), Failure> {
+        let dev = makedev(stat.stx_dev_major, stat.stx_dev_minor);
+        let kind = self.devices.kind(dev, file).map_err(failed("find the file system of"))?;
+        let is_excluding = self.features & flags::EXCLUDE_NODUMP != 0;
+        let nodump = if is_excluding { flags::FLAG_NODUMP } else { 0 };
+        let wanted = self.features & flags::ATTRIBUTES | nodump;
         let chattr = match wanted & flags::CHATTR {
-            0 => 0,
+            0 => Ok(0),
             // What is already known need not be asked for.
             flags::FLAG_NODUMP if stat.stx_attributes_mask.contains(StatxAttributes::NODUMP) => {
                 let is_set = stat.stx_attributes.contains(StatxAttributes::NODUMP);
-                if is_set { flags::FLAG_NODUMP } else { 0 }
+                Ok(if is_set { flags::FLAG_NODUMP } else { 0 })
             }
-            chattr => {
-                let dev = makedev(stat.stx_dev_major, stat.stx_dev_minor);
-                self.devices.inode_flags(dev, file)? & chattr
-            }
+            asked => self.devices.inode_flags(dev, file).map(|found| found & asked),
         };
-        Ok(chattr | attributes::read(file, kind, elsewhere)?)
+        let others = attributes::read(file, kind, wanted & !flags::CHATTR);
+        let both = chattr.and_then(|chattr| Ok(chattr | others?));
+        Ok((kind, both.map_err(failed("read the attributes of"))?))
     }
 
     fn add_xattrs(&self, node: &mut Node, reach: Reach<'_>) -> Result<(), Failure> {
@@ -366,33 +290,20 @@ impl Recorder {
         Ok(node)
     }
 
+    /// Whether what refuses to be looked at is in another mount. Those of FUSE are closed even to root, but
+    /// who asks for nothing is told what the kernel itself knows.
+    fn is_known_elsewhere(&self, directory: BorrowedFd<'_>, name: &CStr) -> bool {
+        let how = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+        let stat = statx(directory, name, how, StatxFlags::empty());
+        stat.is_ok_and(|stat| {
+            let told = StatxFlags::from_bits_retain(stat.stx_mask);
+            told.contains(StatxFlags::MNT_ID) && self.is_other_mount(&stat)
+        })
+    }
+
     fn is_other_mount(&self, stat: &Statx) -> bool {
         self.features & flags::EXCLUDE_SUBMOUNTS != 0
             && self.mount.get().is_some_and(|&mount| mount != stat.stx_mnt_id)
-    }
-}
-
-impl Stat {
-    fn of(stat: &Statx, is_virtual: bool) -> Self {
-        // Times no archive could hold still tell change, cut to what is left of them.
-        let time = |sec, nsec| nanoseconds(sec, nsec) as i64;
-        Self {
-            dev: makedev(stat.stx_dev_major, stat.stx_dev_minor),
-            ino: stat.stx_ino,
-            mnt_id: stat.stx_mnt_id,
-            size: stat.stx_size,
-            mtime: time(stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec),
-            ctime: time(stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec),
-            nlink: stat.stx_nlink,
-            is_virtual,
-        }
-    }
-}
-
-impl Failure {
-    /// The error of a job, of the file that has this path.
-    pub fn at(self, path: impl AsRef<Path>) -> Error {
-        Error::io(self.what, path)(self.source)
     }
 }
 
@@ -447,8 +358,4 @@ fn feature_of(kind: FileType) -> u64 {
         FileType::Fifo => flags::FIFOS,
         _ => flags::SOCKETS,
     }
-}
-
-fn nanoseconds(sec: i64, nsec: u32) -> i128 {
-    i128::from(sec) * NANOSECONDS + i128::from(nsec)
 }
