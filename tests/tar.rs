@@ -33,7 +33,8 @@ fn names(archive: &[u8]) -> Vec<String> {
 }
 
 fn words(options: &Value) -> String {
-    let words: Vec<&str> = options.as_array().unwrap().iter().map(|w| w.as_str().unwrap()).collect();
+    let words: Vec<&str> =
+        options.as_array().unwrap().iter().map(|w| w.as_str().unwrap()).collect();
     words.join(" ")
 }
 
@@ -48,12 +49,12 @@ fn archives_are_those_of_casync() {
         let sandbox = Sandbox::new();
         vector_tree::build(&vectors, &sandbox.path("tree"), for_root);
         let options = words(&case["options"]);
-        sandbox.cairn(&format!("tar {options} out.catar tree")).succeeds_silently();
+        sandbox.cairn(&format!("tar {options} out.catar tree")).succeeds();
         let archive = sandbox.read("out.catar");
         assert_eq!(hex_sha256(&archive), case["catar_sha256"].as_str().unwrap(), "{case}");
         let piped = sandbox.cairn(&format!("tar {options} - tree -n 1")).succeeds();
         assert_eq!(piped.stdout, archive);
-        sandbox.cairn(&format!("tar {options} -s store out.caidx tree")).succeeds_silently();
+        sandbox.cairn(&format!("tar {options} -s store out.caidx tree")).succeeds();
         let index = hex_sha256(&sandbox.read("out.caidx"));
         assert_eq!(index, case["caidx_sha256"].as_str().unwrap(), "{case}");
         sandbox.cairn("cat -s store out.caidx back").succeeds_silently();
@@ -68,7 +69,9 @@ fn what_caexclude_files_name_is_left_out() {
         let sandbox = Sandbox::new();
         for path in vectors["caexclude_tree"].as_array().unwrap() {
             match path.as_str().unwrap().strip_suffix('/') {
-                Some(directory) => fs::create_dir_all(sandbox.path("tree").join(directory)).unwrap(),
+                Some(directory) => {
+                    fs::create_dir_all(sandbox.path("tree").join(directory)).unwrap()
+                }
                 None => sandbox.write(&format!("tree/{}", path.as_str().unwrap()), b"x"),
             }
         }
@@ -77,7 +80,7 @@ fn what_caexclude_files_name_is_left_out() {
         }
         let run = sandbox.cairn("tar out.catar tree");
         if case["fails"].as_bool().unwrap() {
-            run.fails();
+            run.fails(&[".caexclude"]);
             assert!(!sandbox.path("out.catar").exists());
             continue;
         }
@@ -100,7 +103,11 @@ fn mixed_tree() -> Sandbox {
         sandbox.write(&format!("tree/large{n}"), &random(n as u64, len));
     }
     let data = random(5, 100_000);
-    sandbox.sparse("tree/sparse", 30_000_000, &[(0, &data), (5_000_000, &data), (20_000_001, &data)]);
+    sandbox.sparse(
+        "tree/sparse",
+        30_000_000,
+        &[(0, &data), (5_000_000, &data), (20_000_001, &data)],
+    );
     fs::create_dir_all(sandbox.path("tree/empty/er")).unwrap();
     sandbox
 }
@@ -142,7 +149,7 @@ fn deep_trees_are_archived() {
         .unwrap();
     assert!(made.success());
     let run = sandbox.cairn("tar out.catar tree").succeeds();
-    assert!(run.stderr_text().contains("deeper than casync reads"), "{run:?}");
+    assert!(run.stderr.contains("deeper than casync reads"), "{run:?}");
     let archive = sandbox.read("out.catar");
     let mut decoder = Decoder::new(&archive[..]);
     let (mut deepest, mut files) = (0, 0);
@@ -159,8 +166,13 @@ fn deep_trees_are_archived() {
 fn an_archive_is_not_archived_in_itself() {
     let sandbox = Sandbox::new();
     sandbox.write("tree/a", b"a");
-    let run = sandbox.command("tar - .").current_dir(sandbox.path("tree")).stdin(Stdio::null())
-        .stdout(fs::File::create(sandbox.path("tree/out.catar")).unwrap()).output().unwrap();
+    let run = sandbox
+        .command("tar - .")
+        .current_dir(sandbox.path("tree"))
+        .stdin(Stdio::null())
+        .stdout(fs::File::create(sandbox.path("tree/out.catar")).unwrap())
+        .output()
+        .unwrap();
     assert!(run.status.success());
     assert!(String::from_utf8_lossy(&run.stderr).contains("it is the archive"), "{run:?}");
     assert_eq!(names(&sandbox.read("tree/out.catar")), [".", "a"]);
@@ -178,13 +190,23 @@ fn what_cannot_be_read_is_named_and_leaves_no_archive() {
     let sandbox = Sandbox::new();
     sandbox.write("tree/secret", b"x");
     let open_to_all = |name: &str, mode: u32| {
-        fs::set_permissions(sandbox.path(name), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        fs::set_permissions(sandbox.path(name), std::os::unix::fs::PermissionsExt::from_mode(mode))
+            .unwrap();
     };
     open_to_all("tree/secret", 0);
     open_to_all(".", 0o777);
     let run = Command::new("setpriv")
-        .args(["--reuid", "65534", "--clear-groups", env!("CARGO_BIN_EXE_cairn"), "tar", "out.catar", "tree"])
+        .args([
+            "--reuid",
+            "65534",
+            "--clear-groups",
+            env!("CARGO_BIN_EXE_cairn"),
+            "tar",
+            "out.catar",
+            "tree",
+        ])
         .current_dir(sandbox.path("."))
+        .env("HOME", sandbox.path("."))
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&run.stderr);
@@ -204,12 +226,10 @@ fn usage_that_makes_no_sense_is_refused() {
         ("tar -s store out.catar tree", "-i"),
         ("tar out.catar file", "no directory"),
         ("tar out.catar nothing", "nothing"),
-        ("tar --with=nonsense out.catar tree", "2sec-time"),
     ] {
-        let run = sandbox.cairn(words).fails();
-        assert!(run.stderr_text().contains(hint), "{words}: {run:?}");
-        assert!(!sandbox.path("out.catar").exists() && !sandbox.path("out.caidx").exists());
+        sandbox.refuses(words, &[hint]);
     }
+    sandbox.cairn("tar --with=nonsense out.catar tree").misused(&["2sec-time"]);
 }
 
 /// A file that is written to without end while it is archived.
