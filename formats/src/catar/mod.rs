@@ -42,4 +42,4 @@ pub use encode::{encode_name, encode_node};
 pub use goodbye::{Child, encode_goodbye, hash_name};
 pub use node::{Body, Node, Xattr};
 pub use record::{GOODBYE_ITEM_LEN, HEADER_LEN};
-pub use seek::{Archive, Children, Found, ReadAt};
+pub use seek::{Archive, Children, Found, ReadAt, Span};

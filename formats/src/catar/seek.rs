@@ -9,6 +9,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -29,6 +30,9 @@ const TABLE_AT_ONCE: u64 = 1 << 20;
 /// Names of one hash that are looked at. With 64 bits to a hash there are never two unless somebody has
 /// looked for them.
 const MOST_ALIKE: usize = 64;
+
+/// Bytes read ahead for one node: enough for the metadata of most.
+const NODE_AHEAD: usize = 512;
 
 /// Bytes of a FILENAME at most, with its header.
 const FILENAME_LEN: usize = 272;
@@ -65,7 +69,7 @@ pub struct Found {
 impl<R: ReadAt> Archive<R> {
     /// Looks at the beginning and the end of an archive of `len` bytes.
     pub fn new(input: R, len: u64) -> Result<Self> {
-        let mut decoder = Decoder::new(Span::new(&input, 0..len));
+        let mut decoder = Decoder::new(Span::new(&input, 0..len, NODE_AHEAD));
         let Some(Item::Node(node)) = decoder.next()? else {
             unreachable!("an archive begins with a node, or with an error")
         };
@@ -156,7 +160,7 @@ impl<R: ReadAt> Archive<R> {
         }
         // A pipe ends with what comes after it, so that much is read, too.
         let until = child.end.saturating_add(HEADER_LEN as u64).min(self.len);
-        let input = Span::new(&self.input, start..until);
+        let input = Span::new(&self.input, start..until, NODE_AHEAD);
         let mut decoder = Decoder::at_node(input, start, self.features);
         let Some(Item::Node(node)) = decoder.next()? else {
             return Err(bad(start, "no node where one belongs"));
@@ -340,29 +344,51 @@ impl<R: ReadAt> Children<'_, R> {
 
 /// A part of what can be read from any place, from its beginning to its end.
 #[derive(Debug)]
-struct Span<'a, R> {
-    input: &'a R,
+pub struct Span<R> {
+    input: R,
+    /// Where the next read begins.
     at: u64,
     end: u64,
+    /// How much is read ahead.
+    ahead: usize,
     /// What has been read ahead, and how much of it has been given out.
     buffer: Vec<u8>,
     given: usize,
 }
 
-/// Bytes read ahead for one node: enough for the metadata of most.
-const NODE_AHEAD: usize = 512;
+impl<R: ReadAt> Span<R> {
+    /// Reads the bytes of a range, at least `ahead` at once.
+    pub fn new(input: R, range: Range<u64>, ahead: usize) -> Self {
+        let Range { start: at, end } = range;
+        Self { input, at, end, ahead, buffer: Vec::new(), given: 0 }
+    }
 
-impl<'a, R: ReadAt> Span<'a, R> {
-    fn new(input: &'a R, range: std::ops::Range<u64>) -> Self {
-        Self { input, at: range.start, end: range.end, buffer: Vec::new(), given: 0 }
+    /// Goes on so many bytes further, without reading what is not there yet.
+    pub fn skip(&mut self, len: u64) -> io::Result<()> {
+        let held = self.buffer.len() - self.given;
+        match usize::try_from(len).ok().filter(|&len| len <= held) {
+            Some(len) => self.given += len,
+            None => {
+                self.given = self.buffer.len();
+                let further = self.at.checked_add(len - held as u64);
+                self.at = further.filter(|&at| at <= self.end).ok_or_else(cut)?;
+            }
+        }
+        Ok(())
     }
 }
 
-impl<R: ReadAt> Read for Span<'_, R> {
+impl<R: ReadAt> Read for Span<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.given == self.buffer.len() {
-            let most = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
-            self.buffer.resize(most.min(NODE_AHEAD), 0);
+            let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
+            if buffer.len() >= self.ahead {
+                let most = buffer.len().min(left);
+                let read = self.input.read_at(self.at, &mut buffer[..most])?;
+                self.at += read as u64;
+                return Ok(read);
+            }
+            self.buffer.resize(left.min(self.ahead), 0);
             self.given = 0;
             let read = self.input.read_at(self.at, &mut self.buffer);
             self.buffer.truncate(*read.as_ref().unwrap_or(&0));
