@@ -155,7 +155,8 @@ pub fn escaped(name: &[u8]) -> String {
     text
 }
 
-/// Type and permissions as `ls` prints them.
+/// Type and permissions as `ls` prints them, and casync, which does not show a sticky bit where others may not
+/// execute.
 pub fn permissions(node: &Node) -> String {
     let mut text = String::with_capacity(10);
     text.push(match node.body {
