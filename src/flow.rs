@@ -74,6 +74,16 @@ pub fn crew<E: Send>(
     }
 }
 
+/// Runs `side` in a thread of its own beside `main`, and returns what both made. A panic of `side` goes on
+/// here once `main` is done; so `main` must end when `side` does.
+pub fn beside<A: Send, B>(side: impl FnOnce() -> A + Send, main: impl FnOnce() -> B) -> (A, B) {
+    thread::scope(|scope| {
+        let side = scope.spawn(side);
+        let main = main();
+        (side.join().unwrap_or_else(|payload| panic::resume_unwind(payload)), main)
+    })
+}
+
 /// Runs `work` on every item, in `workers` threads, in no particular order. Every worker has a
 /// state of its own, made by `state`.
 pub fn each<T: Send, S, E: Send>(
@@ -246,6 +256,15 @@ mod tests {
         assert_eq!((done, sum.into_inner()), (Ok(()), 500_500));
         let failed = each(3, 0.., || (), |(), n: u64| if n < 50 { Ok(()) } else { Err(n) });
         assert!(failed.unwrap_err() >= 50);
+    }
+
+    #[test]
+    fn two_run_beside_each_other() {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let (sent, received) = beside(|| sender.send(7), || receiver.recv());
+        assert_eq!((sent, received), (Ok(()), Ok(7)));
+        let outcome = panic::catch_unwind(|| beside(|| panic!("aside"), || ()));
+        assert!(outcome.is_err());
     }
 
     #[test]

@@ -42,6 +42,16 @@ pub trait Monitor: Sync {
     }
 }
 
+/// A monitor that shows nothing but may stop the job: for a job that is part of another one.
+#[derive(Clone, Copy)]
+pub(crate) struct Quiet<'a>(pub(crate) &'a dyn Monitor);
+
+impl Monitor for Quiet<'_> {
+    fn is_interrupted(&self) -> bool {
+        self.0.is_interrupted()
+    }
+}
+
 /// A monitor that neither shows nor stops anything.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;

@@ -144,6 +144,11 @@ impl Index {
         })
     }
 
+    /// Whether these are the first bytes of an index, of which 16 are enough.
+    pub fn begins_with(bytes: &[u8]) -> bool {
+        bytes.len() >= 16 && word(bytes, 0) == HEADER_LEN as u64 && word(bytes, 8) == INDEX_TYPE
+    }
+
     /// Reads an index to the end of the input, which must be the end of the index.
     ///
     /// Nothing is allocated from a number in the file: memory grows with the items that are there.
@@ -256,7 +261,7 @@ pub(crate) fn read_header(input: &mut impl Read) -> Result<(u64, ChunkSizes)> {
     if got == 0 {
         return Err(Error::NotAnIndex { why: "it is empty".to_owned() });
     }
-    if got < 16 || word(&header, 0) != HEADER_LEN as u64 || word(&header, 8) != INDEX_TYPE {
+    if !Index::begins_with(&header[..got]) {
         let why = "it does not begin with an index header".to_owned();
         return Err(Error::NotAnIndex { why });
     }

@@ -12,6 +12,7 @@
 //! seal      bytes in a store <-> bytes only who has the key can read
 //! form      how a store keeps its chunks: which coding, which key, and so which names
 //! catar     a directory tree as one stream: archives
+//! mtree     nodes as lines of text
 //! batch     many chunks in one answer of a server
 //! index     the list of ids that makes up a blob, `.caibx` and `.caidx`
 //! index_stream  the ids in an index of which more is still to come
@@ -31,6 +32,7 @@ pub mod form;
 mod id;
 pub mod index;
 mod index_stream;
+pub mod mtree;
 pub mod protocol;
 pub mod seal;
 pub mod simd;

@@ -27,12 +27,23 @@ fn summary(text: &str) -> String {
     paragraph.map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
+/// What `diff` ends with where there are differences: 1, and nothing is wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("there are differences")]
+pub(super) struct Differs;
+
+/// Marks an error of a command for which 1 means something else: it ends with 2.
+#[derive(Debug, thiserror::Error)]
+#[error("")]
+pub(super) struct Trouble;
+
 /// Prints the error as one line, with a hint where one helps, and returns the exit code: 1, or
 /// 128 and the number of the signal that ended the command.
 pub(super) fn report(error: &anyhow::Error, signal: Option<u8>, program: Program) -> ExitCode {
-    if is_closed_output(error) {
+    let failed = if error.is::<Trouble>() { 2 } else { 1 };
+    if error.is::<Differs>() || is_closed_output(error) {
         // The reader of our standard output has seen enough, as in `cairn list-chunks … | head`.
-        return ExitCode::from(1);
+        return ExitCode::from(failed);
     }
     // Where standard error is closed or full, the exit code has to do.
     let mut output = io::stderr();
@@ -46,7 +57,7 @@ pub(super) fn report(error: &anyhow::Error, signal: Option<u8>, program: Program
     }
     match (error.downcast_ref(), signal) {
         (Some(Error::Interrupted), Some(signal)) => ExitCode::from(128 + signal),
-        _ => ExitCode::from(1),
+        _ => ExitCode::from(failed),
     }
 }
 

@@ -11,6 +11,7 @@
 //! signals        an orderly end                  outlet         where bytes in their order go
 //! selection      what of a tree is recorded      failure        an error -> a line and an exit code
 //! json           what scripts read               pipes   what pull and push share
+//! looked_into    archives to look into
 //! ```
 
 mod access;
@@ -23,6 +24,8 @@ mod chunk_server;
 mod command_line;
 mod completion;
 mod config;
+mod diff;
+mod digest;
 mod duration;
 mod extract;
 mod failure;
@@ -32,9 +35,12 @@ mod inspect_chunks;
 mod json;
 mod list;
 mod list_chunks;
+mod listing;
 mod log;
+mod looked_into;
 mod make;
 mod manpage;
+mod mtree;
 mod options;
 mod outlet;
 mod pipes;
@@ -48,6 +54,7 @@ mod seeds;
 mod selection;
 mod server_flags;
 mod signals;
+mod stat;
 mod store_file;
 mod store_flags;
 mod tar;
@@ -125,6 +132,11 @@ enum Command {
     InspectChunks(inspect_chunks::Args),
     VerifyIndex(verify_index::Args),
     Chop(chop::Args),
+    List(listing::Args),
+    Mtree(mtree::Args),
+    Stat(stat::Args),
+    Digest(digest::Args),
+    Diff(diff::Args),
     Cache(cache::Args),
     Verify(verify::Args),
     Prune(prune::Args),
@@ -178,6 +190,11 @@ fn run(cli: Cli, program: Program, signals: Signals) -> anyhow::Result<()> {
         Some(Command::InspectChunks(args)) => inspect_chunks::run(&args, &context()?),
         Some(Command::VerifyIndex(args)) => verify_index::run(&args, &context()?),
         Some(Command::Chop(args)) => chop::run(&args, &context()?),
+        Some(Command::List(args)) => listing::run(&args, &context()?),
+        Some(Command::Mtree(args)) => mtree::run(&args, &context()?),
+        Some(Command::Stat(args)) => stat::run(&args, &context()?),
+        Some(Command::Digest(args)) => digest::run(&args, &context()?),
+        Some(Command::Diff(args)) => diff::run(&args, context()),
         Some(Command::Cache(args)) => cache::run(&args, &context()?),
         Some(Command::Verify(args)) => verify::run(&args, &context()?),
         Some(Command::Prune(args)) => prune::run(&args, &context()?),

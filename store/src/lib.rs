@@ -7,6 +7,7 @@
 //! open       an address -> a store
 //! remote     how stores on other machines are reached
 //! fetch      chunks out of a store, decoded and verified
+//! blob       an index and a store -> bytes from any place
 //! index      an address <-> an index
 //! memory     a store in memory
 //! local      a directory of chunk files
@@ -21,6 +22,7 @@
 //! a store. A store hands out [`CodedChunk`](cairn_formats::CodedChunk)s, whose ids are only
 //! claimed: verifying is the caller's, and the types see to it that nobody forgets.
 
+mod blob;
 pub mod combine;
 mod error;
 mod fetch;
@@ -48,6 +50,7 @@ mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use blob::{Blob, DEFAULT_CACHE};
 pub use error::{Again, Error, Result};
 pub use fetch::Fetcher;
 pub use index::{read_index, write_index};

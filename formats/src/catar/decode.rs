@@ -88,6 +88,12 @@ impl<R: Read> Decoder<R> {
         }
     }
 
+    /// Reads what `input` gives from the ENTRY of one node on, which begins at byte `at` of an archive with this
+    /// feature word, to the end of that node: it is the root then.
+    pub fn at_node(input: R, at: u64, features: u64) -> Self {
+        Self { at, features: Some(features), ..Self::new(input) }
+    }
+
     /// The path of the current node below the root, whose own is empty; of a directory that was left just
     /// now as well.
     pub fn path(&self) -> &[u8] {
@@ -112,6 +118,12 @@ impl<R: Read> Decoder<R> {
     /// Where in the archive we are, in bytes.
     pub fn position(&self) -> u64 {
         self.at
+    }
+
+    /// Where the metadata of the current node has come to its end, if nothing has been read of what follows: the
+    /// bytes of a file, or what is in a directory.
+    pub fn body_start(&self) -> u64 {
+        self.at - self.ahead.map_or(0, |_| HEADER_LEN as u64)
     }
 
     /// The bytes of the current file. What is not read of them is skipped by the next item.
@@ -141,7 +153,7 @@ impl<R: Read> Decoder<R> {
             return self.node().map(Some);
         }
         self.end_child();
-        let start = self.at - self.ahead.map_or(0, |_| HEADER_LEN as u64);
+        let start = self.body_start();
         let header = self.header()?;
         match header.kind {
             Kind::Filename => {
@@ -157,7 +169,7 @@ impl<R: Read> Decoder<R> {
 
     /// The node that was current has come to its end, unless it is a directory we are in.
     fn end_child(&mut self) {
-        let at = self.at - self.ahead.map_or(0, |_| HEADER_LEN as u64);
+        let at = self.body_start();
         let Some(directory) = self.open.last_mut() else { return };
         if let Some(child) = directory.children.last_mut().filter(|child| child.end == 0) {
             child.end = at;
@@ -172,10 +184,7 @@ impl<R: Read> Decoder<R> {
             let start = self.at - HEADER_LEN as u64;
             self.read_body(header)?;
             let name = text(&self.body).map_err(|why| self.bad(format!("a name {why}")))?;
-            if name == b"." || name == b".." || name.contains(&b'/') {
-                let name = String::from_utf8_lossy(name).into_owned();
-                return Err(self.bad(format!("`{name}` is not the name of a file")));
-            }
+            check_name(name).map_err(|why| self.bad(why))?;
             let directory = self.open.last_mut().expect("names are in directories");
             if directory.children.is_empty() || directory.last_name.as_slice() < name {
                 // In order, as it should be.
@@ -368,6 +377,14 @@ impl<R: Read> Decoder<R> {
     fn cut(&self) -> Error {
         self.bad("it ends too early")
     }
+}
+
+/// Says what is wrong with a name that must be one component of a path.
+pub(super) fn check_name(name: &[u8]) -> std::result::Result<(), String> {
+    if name == b"." || name == b".." || name.contains(&b'/') {
+        return Err(format!("`{}` is not the name of a file", String::from_utf8_lossy(name)));
+    }
+    Ok(())
 }
 
 fn not_an_archive(why: &str) -> Error {

@@ -74,7 +74,7 @@ fn in_order(len: usize, visit: &mut impl FnMut(usize)) {
 
 /// The search tree of a directory, as it stands in an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Goodbye {
+pub(super) struct Goodbye {
     /// Where its record begins.
     at: u64,
     /// Where the ENTRY of the directory begins.
@@ -85,7 +85,7 @@ pub struct Goodbye {
 
 impl Goodbye {
     /// Takes what follows the header of a GOODBYE that begins at byte `at`; says what is wrong with it.
-    pub fn parse(body: Vec<u8>, at: u64) -> Result<Self, String> {
+    pub(super) fn parse(body: Vec<u8>, at: u64) -> Result<Self, String> {
         let Some(items_len) = body.len().checked_sub(GOODBYE_ITEM_LEN) else {
             return Err("a GOODBYE without a tail".to_owned());
         };
@@ -98,24 +98,9 @@ impl Goodbye {
         Ok(Self { at, entry, body })
     }
 
-    /// Where the record begins, in bytes from the start of the archive.
-    pub fn at(&self) -> u64 {
-        self.at
-    }
-
     /// Where the ENTRY of the directory begins.
-    pub fn entry(&self) -> u64 {
+    pub(super) fn entry(&self) -> u64 {
         self.entry
-    }
-
-    /// How many names there are.
-    pub fn len(&self) -> usize {
-        self.body.len() / GOODBYE_ITEM_LEN - 1
-    }
-
-    /// Whether the directory is empty.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Whether it lists exactly these children, which are sorted.
@@ -123,48 +108,6 @@ impl Goodbye {
         let mut expected = Vec::with_capacity(HEADER_LEN + self.body.len());
         encode_goodbye(&mut expected, children, self.entry, self.at);
         expected[HEADER_LEN..] == self.body
-    }
-
-    /// The children in the order in which they lie in the archive.
-    pub fn children(&self) -> Result<Vec<Child>, String> {
-        let mut children =
-            (0..self.len()).map(|place| self.child(place)).collect::<Result<Vec<_>, _>>()?;
-        children.sort_unstable_by_key(|child| child.start);
-        Ok(children)
-    }
-
-    /// The children with this hash: almost always one or none. Whose name it is tells the FILENAME.
-    pub fn find(&self, hash: u64) -> Result<Vec<Child>, String> {
-        let mut found = Vec::new();
-        let mut places = vec![0];
-        while let Some(place) = places.pop() {
-            if place >= self.len() {
-                continue;
-            }
-            let child = self.child(place)?;
-            if child.hash >= hash {
-                places.push(2 * place + 1);
-            }
-            if child.hash <= hash {
-                places.push(2 * place + 2);
-            }
-            if child.hash == hash {
-                found.push(child);
-            }
-        }
-        found.sort_unstable();
-        Ok(found)
-    }
-
-    fn child(&self, place: usize) -> Result<Child, String> {
-        let item = &self.body[place * GOODBYE_ITEM_LEN..];
-        let (back, size, hash) = (word(item, 0), word(item, 8), word(item, 16));
-        // Between its directory's entry and this record, or the search could go round in circles.
-        let start = self.at.checked_sub(back).filter(|&start| start > self.entry);
-        let start = start.ok_or("a GOODBYE with an item outside of its directory")?;
-        let end = start.checked_add(size).filter(|&end| size > 0 && end <= self.at);
-        let end = end.ok_or("a GOODBYE with an item that is too long")?;
-        Ok(Child { hash, start, end })
     }
 }
 
@@ -213,22 +156,6 @@ mod tests {
         let mut bytes = Vec::new();
         encode_goodbye(&mut bytes, &mut children, 0, at);
         (children, Goodbye::parse(bytes.split_off(HEADER_LEN), at).unwrap())
-    }
-
-    #[test]
-    fn whatever_is_in_it_is_found_and_nothing_else() {
-        for len in 0..70 {
-            // Every third hash occurs twice.
-            let hashes: Vec<u64> = (0..len).map(|n| 10 * (n - u64::from(n % 3 == 2))).collect();
-            let (mut children, goodbye) = table(&hashes);
-            assert_eq!(goodbye.len() as u64, len);
-            assert!(goodbye.lists(&mut children));
-            for hash in 0..10 * len + 5 {
-                let expected: Vec<Child> =
-                    children.iter().filter(|child| child.hash == hash).copied().collect();
-                assert_eq!(goodbye.find(hash).unwrap(), expected);
-            }
-        }
     }
 
     #[test]

@@ -29,13 +29,17 @@ mod goodbye;
 mod node;
 mod parse;
 mod record;
+mod seek;
 
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;
 
 pub use acl::{Ace, Acl, DefaultAcl};
 pub use decode::{Decoder, Item, Payload};
 pub use encode::{encode_name, encode_node};
-pub use goodbye::{Child, Goodbye, encode_goodbye, hash_name};
+pub use goodbye::{Child, encode_goodbye, hash_name};
 pub use node::{Body, Node, Xattr};
 pub use record::{GOODBYE_ITEM_LEN, HEADER_LEN};
+pub use seek::{Archive, Children, Found, ReadAt, Span};

@@ -39,6 +39,14 @@ impl Digest {
         })
     }
 
+    /// Begins a digest of bytes that come one after the other.
+    pub fn hasher(self) -> Hasher {
+        match self {
+            Digest::Sha512_256 => Hasher::Sha512_256(sha2::Sha512_256::new()),
+            Digest::Sha256 => Hasher::Sha256(sha2::Sha256::new()),
+        }
+    }
+
     /// The digest that gives a chunk this id, if one does.
     pub fn of(id: &ChunkId, data: &[u8]) -> Option<Self> {
         [Digest::Sha512_256, Digest::Sha256].into_iter().find(|digest| digest.hash(data) == *id)
@@ -60,6 +68,33 @@ impl Digest {
             // SHA-256 has instructions of its own, one stream is already fast.
             Digest::Sha256 => chunks.iter().map(|chunk| self.hash(chunk)).collect(),
         }
+    }
+}
+
+/// A digest of which more may come.
+#[derive(Clone, Debug)]
+pub enum Hasher {
+    /// Of [`Digest::Sha512_256`].
+    Sha512_256(sha2::Sha512_256),
+    /// Of [`Digest::Sha256`].
+    Sha256(sha2::Sha256),
+}
+
+impl Hasher {
+    /// Takes the next bytes.
+    pub fn update(&mut self, data: &[u8]) {
+        match self {
+            Hasher::Sha512_256(state) => state.update(data),
+            Hasher::Sha256(state) => state.update(data),
+        }
+    }
+
+    /// The digest of all bytes taken.
+    pub fn finish(self) -> ChunkId {
+        ChunkId::from_bytes(match self {
+            Hasher::Sha512_256(state) => state.finalize().into(),
+            Hasher::Sha256(state) => state.finalize().into(),
+        })
     }
 }
 
@@ -108,6 +143,9 @@ mod own_tests {
         for digest in [Digest::Sha512_256, Digest::Sha256] {
             let ids: Vec<ChunkId> = slices.iter().map(|chunk| digest.hash(chunk)).collect();
             assert_eq!(digest.hash_many(&slices), ids);
+            let mut hasher = digest.hasher();
+            slices.iter().for_each(|slice| hasher.update(slice));
+            assert_eq!(hasher.finish(), digest.hash(&slices.concat()));
         }
     }
 

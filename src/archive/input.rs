@@ -1,0 +1,261 @@
+//! An archive to look into, wherever it is.
+//!
+//! ```text
+//! File     a file on this machine         read here and there
+//! Index    an index and a store           chunks of what is looked at, and no others
+//! Stream   a pipe                         once, from front to end
+//! ```
+
+use std::fs::File;
+use std::io::{self, Read, pipe};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use cairn_formats::catar::{Archive, Found, ReadAt, Span};
+use cairn_formats::{Error as FormatError, Index};
+use cairn_store::{Blob, DEFAULT_CACHE, Store};
+
+use crate::cat::{CatOptions, cat, widen_pipe};
+use crate::flow::{beside, lock};
+use crate::monitor::Quiet;
+use crate::{Error, Monitor, Result, Silent};
+
+/// Bytes read at once where the bytes of files are wanted.
+const CONTENT_AHEAD: usize = 256 << 10;
+
+/// Bytes read at once where they are not: a page holds the metadata of several nodes.
+const NODES_AHEAD: usize = 4096;
+
+/// Bytes fetched ahead at most, of what is read in order.
+const FETCH_AHEAD: u64 = 1 << 20;
+
+/// An archive, or another blob.
+pub struct Input {
+    /// What it is called in errors.
+    name: String,
+    place: Place,
+}
+
+/// Where the bytes of an input are.
+enum Place {
+    File(File, u64),
+    Index(Arc<Index>, Arc<dyn Store>, Blob),
+    /// `None` once somebody has begun to read it.
+    Stream(Mutex<Option<Box<dyn Read + Send>>>),
+}
+
+/// What can be read of an archive in order.
+pub trait Forward: Read {
+    /// Goes on so many bytes further.
+    fn skip(&mut self, len: u64) -> io::Result<()>;
+}
+
+impl Input {
+    /// A file that can be read from any place.
+    pub fn of_file(file: File, name: &Path) -> Result<Self> {
+        let len = crate::check::len_of(&file).map_err(Error::io("measure", name))?;
+        Ok(Self { name: name.display().to_string(), place: Place::File(file, len) })
+    }
+
+    /// The blob of an index, whose chunks are in a store.
+    pub fn of_index(index: Index, store: Arc<dyn Store>, name: String) -> Self {
+        let index = Arc::new(index);
+        let blob = Blob::new(Arc::clone(&index), Arc::clone(&store), DEFAULT_CACHE);
+        Self { name, place: Place::Index(index, store, blob) }
+    }
+
+    /// What comes through a pipe.
+    pub fn of_stream(stream: impl Read + Send + 'static, name: String) -> Self {
+        Self { name, place: Place::Stream(Mutex::new(Some(Box::new(stream)))) }
+    }
+
+    /// What it is called in errors.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its index, if it is one.
+    pub fn index(&self) -> Option<&Index> {
+        match &self.place {
+            Place::Index(index, ..) => Some(index),
+            _ => None,
+        }
+    }
+
+    /// The bytes of all of it: `None` of a stream, of which nobody knows.
+    pub fn len(&self) -> Option<u64> {
+        match &self.place {
+            Place::File(_, len) => Some(*len),
+            Place::Index(index, ..) => Some(index.blob_size()),
+            Place::Stream(_) => None,
+        }
+    }
+
+    /// Whether it can only be read from front to end.
+    pub fn is_stream(&self) -> bool {
+        self.len().is_none()
+    }
+
+    /// The archive, to be looked at here and there. Refused of a stream.
+    pub fn archive(&self) -> Result<Archive<&dyn ReadAt>> {
+        let bytes: &dyn ReadAt = match &self.place {
+            Place::File(file, _) => file,
+            Place::Index(.., blob) => blob,
+            Place::Stream(_) => {
+                let why = "comes through a pipe; this needs an archive that is read here and there";
+                return Err(Error::file(&self.name, why));
+            }
+        };
+        Archive::new(bytes, self.len().unwrap_or_default()).map_err(|e| self.wrong(e))
+    }
+
+    /// The node at a path of an archive; an error if there is none.
+    pub fn find(&self, archive: &Archive<&dyn ReadAt>, path: &[u8]) -> Result<Found> {
+        let found = archive.find(path).map_err(|e| self.wrong(e))?;
+        found.ok_or_else(|| self.absent(path))
+    }
+
+    /// That there is nothing at a path.
+    pub fn absent(&self, path: &[u8]) -> Error {
+        Error::file(&self.name, format!("has no `{}`", String::from_utf8_lossy(path)))
+    }
+
+    /// Lets `read` read a range in order, of which it may skip what it does not want. What is skipped is not
+    /// fetched.
+    pub fn in_parts<T>(
+        &self,
+        range: Range<u64>,
+        read: impl FnOnce(&mut dyn Forward) -> Result<T>,
+    ) -> Result<T> {
+        match &self.place {
+            Place::File(file, _) => read(&mut Span::new(file, range, NODES_AHEAD)),
+            Place::Index(.., blob) => {
+                let run = Run { blob, end: range.end, next: Mutex::new((u64::MAX, 0)) };
+                read(&mut Span::new(run, range, NODES_AHEAD))
+            }
+            Place::Stream(_) => self.in_whole(range, 1, &Silent, read),
+        }
+    }
+
+    /// Lets `read` read all of a range in order; the chunks of an index are fetched by several workers. A
+    /// stream is read from where it is.
+    pub fn in_whole<T>(
+        &self,
+        range: Range<u64>,
+        workers: usize,
+        monitor: &dyn Monitor,
+        read: impl FnOnce(&mut dyn Forward) -> Result<T>,
+    ) -> Result<T> {
+        match &self.place {
+            Place::File(file, _) => read(&mut Span::new(file, range, CONTENT_AHEAD)),
+            Place::Index(index, store, _) => {
+                let options = CatOptions { range, workers };
+                piped(index, store.as_ref(), &options, monitor, read)
+            }
+            Place::Stream(stream) => {
+                let stream = lock(stream).take();
+                let stream = stream.ok_or_else(|| Error::file(&self.name, "was read already"))?;
+                read(&mut Piped(io::BufReader::with_capacity(CONTENT_AHEAD, stream)))
+            }
+        }
+    }
+
+    /// The error about this input for one that its bytes led to.
+    pub fn wrong(&self, error: FormatError) -> Error {
+        match error {
+            FormatError::Io(error) => self.unreadable(error),
+            source => Error::from(cairn_store::Error::invalid(&*self.name)(source)),
+        }
+    }
+
+    /// The error about this input for one met while reading it.
+    pub fn unreadable(&self, error: io::Error) -> Error {
+        match error.downcast::<cairn_store::Error>() {
+            Ok(error) => error.into(),
+            Err(error) => Error::io("read", &self.name)(error),
+        }
+    }
+}
+
+/// Lets `read` read what `cat` writes.
+fn piped<T>(
+    index: &Index,
+    store: &dyn Store,
+    options: &CatOptions,
+    monitor: &dyn Monitor,
+    read: impl FnOnce(&mut dyn Forward) -> Result<T>,
+) -> Result<T> {
+    let name = Path::new("a pipe of our own");
+    let (output, input) = {
+        let (reader, writer) = pipe().map_err(Error::io("open", name))?;
+        (File::from(std::os::fd::OwnedFd::from(writer)), reader)
+    };
+    widen_pipe(&output);
+    let write = move || {
+        let mut output = output;
+        cat(index, store, &mut output, name, options, &Quiet(monitor))
+    };
+    let (written, done) = beside(write, || {
+        // Closed when this is done, which ends the writer.
+        read(&mut Piped(input))
+    });
+    match written {
+        // The reader had enough, and says why.
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => done,
+        Err(e) => Err(e),
+        Ok(()) => done,
+    }
+}
+
+/// What cannot be skipped but by reading it.
+struct Piped<R>(R);
+
+impl<R: Read> Read for Piped<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl<R: Read> Forward for Piped<R> {
+    fn skip(&mut self, len: u64) -> io::Result<()> {
+        match io::copy(&mut (&mut self.0).take(len), &mut io::sink())? {
+            skipped if skipped == len => Ok(()),
+            _ => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the archive ends too early")),
+        }
+    }
+}
+
+impl<R: ReadAt> Forward for Span<R> {
+    fn skip(&mut self, len: u64) -> io::Result<()> {
+        Span::skip(self, len)
+    }
+}
+
+/// A blob that is read in order: as long as chunk follows upon chunk, more and more of them are fetched at
+/// once, to the end of what is wanted.
+struct Run<'a> {
+    blob: &'a Blob,
+    end: u64,
+    /// Where the bytes end that are here, and how many were fetched for them.
+    next: Mutex<(u64, u64)>,
+}
+
+impl ReadAt for Run<'_> {
+    fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut state = lock(&self.next);
+        let (next, len) = *state;
+        let end = at.saturating_add(buffer.len() as u64).min(self.end);
+        if end > next || at < next.saturating_sub(len) {
+            // A chunk is always fetched whole, so that a gap smaller than one is none.
+            let gap = self.blob.index().sizes().avg() as u64;
+            let is_run = at <= next.saturating_add(gap) && end > next;
+            let more = if is_run { (2 * len).clamp(gap, FETCH_AHEAD) } else { 0 };
+            let until = end.saturating_add(more).min(self.end);
+            self.blob.fetch_ahead(at..until).map_err(io::Error::other)?;
+            *state = (until, until - at);
+        }
+        drop(state);
+        ReadAt::read_at(self.blob, at, buffer)
+    }
+}

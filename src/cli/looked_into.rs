@@ -1,0 +1,134 @@
+//! The archives that commands look into.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cairn::Error;
+use cairn::archive::input::Input;
+use cairn_formats::Index;
+use cairn_store::{Location, Store};
+use clap::Args;
+
+use super::access::Access;
+use super::list::{self, List};
+use super::read_cache::ReadCache;
+use super::store_flags::StoreFlags;
+
+/// How archives are reached.
+#[derive(Debug, Args)]
+pub(super) struct Sources {
+    /// Store to read the chunks of an index from; several are asked in their order
+    #[arg(short, long = "store", value_name = "STORE", value_parser = list::parse::<Location>)]
+    store: Vec<List<Location>>,
+
+    #[command(flatten)]
+    cache: ReadCache,
+
+    /// Read an index, also from standard input: what is in a file is told by its first bytes otherwise
+    #[arg(short, long)]
+    index: bool,
+
+    #[command(flatten)]
+    pub(super) reach: StoreFlags,
+}
+
+/// What to take for an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tell {
+    /// What begins as one.
+    ByContent,
+    /// What has its name.
+    ByName,
+}
+
+impl Sources {
+    /// Opens an archive. What is far away is an index.
+    pub(super) fn open(
+        &self,
+        location: &Location,
+        access: &Access<'_>,
+        tell: Tell,
+    ) -> anyhow::Result<(Input, usize)> {
+        let is_index = match location {
+            Location::Remote { .. } => true,
+            _ if self.index => true,
+            Location::Stdio => false,
+            Location::Local(path) => match tell {
+                Tell::ByContent => begins_as_index(path)?,
+                Tell::ByName => is_named_as_index(path),
+            },
+        };
+        if is_index {
+            return self.open_index(location, access);
+        }
+        let input = match location {
+            Location::Local(path) => open_file(path)?,
+            _ => Input::of_stream(io::stdin(), "standard input".to_owned()),
+        };
+        Ok((input, self.reach.concurrency.workers(0)))
+    }
+
+    fn open_index(
+        &self,
+        location: &Location,
+        access: &Access<'_>,
+    ) -> anyhow::Result<(Input, usize)> {
+        let index = access.index(location)?;
+        let stores: Vec<Location> = list::all(&self.store).cloned().collect();
+        anyhow::ensure!(
+            !stores.is_empty(),
+            "{}: is an index, whose chunks are in a store: say in which with -s",
+            location.without_secrets()
+        );
+        let store = access.cached(&stores, &self.cache, self.reach.cache_repair())?;
+        let workers = self.reach.concurrency.workers(store.in_flight());
+        let store: Arc<dyn Store> = Arc::from(store);
+        let name = location.without_secrets();
+        Ok((Input::of_index(index, store, name), workers))
+    }
+}
+
+/// The path of a node in an archive as it was typed.
+pub(super) fn bytes_of(path: Option<&PathBuf>) -> Vec<u8> {
+    path.map_or_else(Vec::new, |path| path.as_os_str().as_encoded_bytes().to_vec())
+}
+
+fn begins_as_index(path: &Path) -> anyhow::Result<bool> {
+    let metadata = path.metadata().map_err(Error::io("open", path))?;
+    if !metadata.is_file() {
+        return Ok(false);
+    }
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    let mut start = [0; 16];
+    let read = file.read_at(&mut start, 0).map_err(Error::io("read", path))?;
+    Ok(Index::begins_with(&start[..read]))
+}
+
+fn is_named_as_index(path: &Path) -> bool {
+    path.extension().is_some_and(|suffix| suffix == "caidx" || suffix == "caibx")
+}
+
+fn open_file(path: &Path) -> anyhow::Result<Input> {
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    let metadata = file.metadata().map_err(Error::io("read", path))?;
+    if metadata.is_dir() {
+        return Err(Error::file(path, "is a directory; an archive or an index was expected").into());
+    }
+    let kind = metadata.file_type();
+    if kind.is_file() || std::os::unix::fs::FileTypeExt::is_block_device(&kind) {
+        return Ok(Input::of_file(file, path)?);
+    }
+    Ok(Input::of_stream(Stream(file), path.display().to_string()))
+}
+
+/// A pipe.
+struct Stream(File);
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
