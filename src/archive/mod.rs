@@ -3,6 +3,8 @@
 //! ```text
 //! pack      a tree -> steps -> layout -> bytes of the archive
 //! step      a node on its way into an archive, wherever it comes from
+//! unpack    an archive -> a tree
 //! ```
 
 pub mod step;
+pub mod unpack;

@@ -47,6 +47,7 @@ mod server_flags;
 mod signals;
 mod store_file;
 mod store_flags;
+mod untar;
 mod verify;
 mod verify_index;
 
@@ -114,6 +115,7 @@ enum Command {
     Make(make::Args),
     Extract(extract::Args),
     Cat(cat::Args),
+    Untar(untar::Args),
     Chunk(chunk::Args),
     ListChunks(list_chunks::Args),
     Info(info::Args),
@@ -166,6 +168,7 @@ fn run(cli: Cli, program: Program, signals: Signals) -> anyhow::Result<()> {
         Some(Command::Make(args)) => make::run(&args, &context()?),
         Some(Command::Extract(args)) => extract::run(&args, &context()?),
         Some(Command::Cat(args)) => cat::run(&args, &context()?),
+        Some(Command::Untar(args)) => untar::run(&args, &context()?),
         Some(Command::Chunk(args)) => chunk::run(&args, &context()?),
         Some(Command::ListChunks(args)) => list_chunks::run(&args, &context()?),
         Some(Command::Info(args)) => info::run(&args, &context()?),
