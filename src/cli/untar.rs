@@ -67,6 +67,14 @@ pub(super) struct Args {
     #[arg(long)]
     delete: bool,
 
+    /// Make changeable what is in the way and may not be changed, as chattr +i and +a forbid it
+    #[arg(long)]
+    undo_immutable: bool,
+
+    /// Take owners by their numbers, whatever their names
+    #[arg(long)]
+    numeric_owner: bool,
+
     #[command(flatten)]
     reach: StoreFlags,
 }
@@ -78,7 +86,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         let stores = list::all(&args.store).cloned().collect::<Vec<_>>();
         anyhow::ensure!(!stores.is_empty(), "no store is given: name one with -s");
         let store = access.cached(&stores, &args.cache, args.reach.cache_repair())?;
-        let name = PathBuf::from(args.archive.without_secrets().to_string());
+        let name = PathBuf::from(args.archive.without_secrets());
         let source = Source::index(&index, store.as_ref(), &name);
         let workers = args.reach.concurrency.workers(store.in_flight());
         return restore(args, context, &source, workers);
@@ -111,6 +119,8 @@ fn restore(
     let options = UnpackOptions {
         features: args.features(),
         delete: args.delete,
+        undo_immutable: args.undo_immutable,
+        numeric_owner: args.numeric_owner,
         path: args.path(),
         workers,
     };

@@ -1,11 +1,15 @@
 //! All that is said of a file, said of it again.
 //!
 //! ```text
-//! owner -> mode -> lists of access -> attributes with names -> capabilities, label -> time
+//! begin    attributes of chattr that count for what is written, project
+//!          (its content)
+//! apply    owner -> mode -> access control lists -> attributes with names -> capabilities, label -> time
+//!          (its name)
+//! end      all attributes of chattr and of FAT
 //! ```
-//! That order matters: who changes the owner loses set-user-id bits and capabilities, and every change but
-//! that of the time changes the time. What the system refuses is counted by what it is, and everything
-//! else goes on.
+//! That order matters: who changes the owner loses set-user-id bits and capabilities, every change but
+//! that of the time changes the time, and what may not be changed any more cannot get a name either. What the
+//! system refuses is counted by what it is, and everything else goes on.
 
 use std::ffi::CStr;
 use std::io;
@@ -13,7 +17,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use cairn_formats::catar::{Body, Node};
+use cairn_formats::catar::{Ace, Body, Node};
 use cairn_formats::flags;
 use rustix::fs::{
     Gid, Uid,
@@ -22,7 +26,10 @@ use rustix::fs::{
     getxattr, listxattr, removexattr, setxattr, utimensat,
 };
 
+use super::acl;
+use super::attributes::{self, FileSystem};
 use super::beneath::by_descriptor;
+use super::names::Names;
 use super::refusals::{Refusals, Refused};
 
 /// Set-user-id and set-group-id.
@@ -32,6 +39,13 @@ const SET_ID: u32 = 0o6000;
 const WRITE: u32 = 0o222;
 
 const NANOSECONDS: i64 = 1_000_000_000;
+
+/// Attributes that count only for what is written after they are set.
+const EARLY: u64 = flags::FLAG_NOATIME
+    | flags::FLAG_COMPR
+    | flags::FLAG_NOCOW
+    | flags::FLAG_NOCOMP
+    | flags::FLAG_PROJINHERIT;
 
 /// The attribute that holds capabilities.
 const CAPABILITIES: &str = "security.capability";
@@ -49,6 +63,9 @@ pub struct Apply {
     wish: u64,
     /// What of that the archive has.
     features: OnceLock<u64>,
+    /// Whether owners are taken by their numbers, whatever their names.
+    numeric_owner: bool,
+    names: Names,
     refusals: Refusals,
 }
 
@@ -66,14 +83,20 @@ pub enum Target<'a> {
 pub struct Before {
     /// Whether it was made just now, so that it has nothing that it was not given.
     pub is_new: bool,
-    /// Whether it may have inherited access control lists from the directory it is in.
+    /// Whether it may have inherited something from the directory it is in, as [`passes_on`] says.
     pub inherits: bool,
 }
 
 impl Apply {
     /// Gives what these bits of a feature word say, as far as the archive has it.
-    pub fn new(wish: u64) -> Self {
-        Self { wish, features: OnceLock::new(), refusals: Refusals::default() }
+    pub fn new(wish: u64, numeric_owner: bool) -> Self {
+        Self {
+            wish,
+            features: OnceLock::new(),
+            numeric_owner,
+            names: Names::default(),
+            refusals: Refusals::default(),
+        }
     }
 
     /// Learns the feature word of the archive. Without it, nothing is given.
@@ -102,7 +125,48 @@ impl Apply {
         }
     }
 
-    /// Gives a file everything.
+    /// Gives a file what counts for the writing of its content.
+    pub fn begin(
+        &self,
+        target: Target<'_>,
+        node: &Node,
+        before: Before,
+        path: &dyn Fn() -> PathBuf,
+    ) -> io::Result<()> {
+        let Target::Open(file) = target else { return Ok(()) };
+        let mask = self.features() & EARLY;
+        if mask != 0 && (node.attributes & mask != 0 || before.inherits) {
+            let written = attributes::write(file, node.attributes, mask);
+            self.refusals.note(Refused::Attributes, path, written)?;
+        }
+        if self.has(flags::QUOTA_PROJID) && (node.projid != 0 || before.may_have()) {
+            let set = attributes::set_projid(file, node.projid);
+            self.refusals.note(Refused::Project, path, set)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a file, which has its name by now, what comes last.
+    pub fn end(
+        &self,
+        target: Target<'_>,
+        node: &Node,
+        before: Before,
+        path: &dyn Fn() -> PathBuf,
+    ) -> io::Result<()> {
+        let Target::Open(file) = target else { return Ok(()) };
+        let mask = self.features() & (flags::CHATTR | flags::FAT_ATTRIBUTES);
+        if mask != 0 && (node.attributes & mask != 0 || before.may_have()) {
+            let written = attributes::write(file, node.attributes, mask);
+            self.refusals.note(Refused::Attributes, path, written)?;
+        }
+        if self.has(flags::SUBVOLUME) && node.attributes & flags::SUBVOLUME != 0 {
+            self.refusals.count(Refused::Subvolume, path, "only directories are made");
+        }
+        Ok(())
+    }
+
+    /// Gives a file everything else.
     pub fn apply(
         &self,
         target: Target<'_>,
@@ -115,13 +179,49 @@ impl Apply {
         let is_owned = self.give_owner(target, node, &stat, path)?;
         if !is_link {
             self.give_mode(target, node, &stat, is_owned, path)?;
+            self.give_acl(target, node, before, path)?;
         }
         self.give_xattrs(target, node, before, path)?;
         self.give_time(target, node, &stat, before, path)
     }
 
     fn has(&self, bits: u64) -> bool {
-        self.features.get().is_some_and(|features| features & bits != 0)
+        self.features() & bits != 0
+    }
+
+    fn features(&self) -> u64 {
+        self.features.get().copied().unwrap_or(0)
+    }
+
+    /// The numbers of owner and group. Names that are unknown here are counted; `None` if there is nothing to take
+    /// in their place.
+    fn owner(&self, node: &Node, path: &dyn Fn() -> PathBuf) -> io::Result<(Option<u32>, Option<u32>)> {
+        let uid = self.number(&node.user, node.uid, path, |name| self.names.uid(name))?;
+        let gid = self.number(&node.group, node.gid, path, |name| self.names.gid(name))?;
+        Ok((uid, gid))
+    }
+
+    fn number(
+        &self,
+        name: &[u8],
+        number: u32,
+        path: &dyn Fn() -> PathBuf,
+        look_up: impl Fn(&[u8]) -> io::Result<Option<u32>>,
+    ) -> io::Result<Option<u32>> {
+        // Of root no name is recorded.
+        if name.is_empty() || self.numeric_owner || !self.has(flags::USER_NAMES) {
+            return Ok(Some(number));
+        }
+        if let Some(found) = look_up(name)? {
+            return Ok(Some(found));
+        }
+        if self.has(flags::UIDS_16BIT | flags::UIDS_32BIT) {
+            let why = format!("`{}`", String::from_utf8_lossy(name));
+            self.refusals.count(Refused::Name, path, &why);
+            return Ok(Some(number));
+        }
+        // Where no numbers are recorded, they stand in the place of names that do not exist.
+        Ok(str::from_utf8(name).ok().and_then(|name| name.parse().ok()))
     }
 
     /// Whether the owner is then the one the archive names, and did not change.
@@ -132,17 +232,21 @@ impl Apply {
         stat: &Stat,
         path: &dyn Fn() -> PathBuf,
     ) -> io::Result<Owned> {
-        let (uid, gid) = (node.uid, node.gid);
-        if (stat.st_uid, stat.st_gid) == (uid, gid) {
+        if !self.has(flags::OWNERS) {
+            let is_so = (stat.st_uid, stat.st_gid) == (node.uid, node.gid);
+            return Ok(if is_so { Owned::Already } else { Owned::ByAnother });
+        }
+        let (uid, gid) = self.owner(node, path)?;
+        if (Some(stat.st_uid), Some(stat.st_gid)) == (uid, gid) {
             return Ok(Owned::Already);
         }
-        if !self.has(flags::OWNERS) {
-            return Ok(Owned::ByAnother);
-        }
-        let given = target.chown(Some(uid), Some(gid));
-        if given.is_err() {
+        let given = match (uid, gid) {
+            (Some(_), Some(_)) => target.chown(uid, gid),
+            _ => Err(io::Error::other("there is no such user or group")),
+        };
+        if given.is_err() && gid.is_some() {
             // The group alone may be one's own to give.
-            let _ = target.chown(None, Some(gid));
+            let _ = target.chown(None, gid);
         }
         let is_given = self.refusals.note(Refused::Owner, path, given)?;
         Ok(if is_given { Owned::Now } else { Owned::ByAnother })
@@ -179,6 +283,41 @@ impl Apply {
             return Ok(());
         }
         self.refusals.note(Refused::Mode, path, target.chmod(wanted))?;
+        Ok(())
+    }
+
+    fn give_acl(
+        &self,
+        target: Target<'_>,
+        node: &Node,
+        before: Before,
+        path: &dyn Fn() -> PathBuf,
+    ) -> io::Result<()> {
+        let is_recorded = self.has(flags::ACL);
+        let is_inherited = before.is_new && before.inherits && self.has(flags::PERMISSIONS);
+        if node.acl.is_trivial() && !before.may_have() || !is_recorded && !is_inherited {
+            return Ok(());
+        }
+        let id = |ace: &Ace, look_up: &dyn Fn(&[u8]) -> io::Result<Option<u32>>| {
+            self.number(&ace.name, ace.id, path, look_up).ok().flatten().unwrap_or(ace.id)
+        };
+        let uid = |ace: &Ace| id(ace, &|name| self.names.uid(name));
+        let gid = |ace: &Ace| id(ace, &|name| self.names.gid(name));
+        let lists = if is_recorded {
+            acl::to_xattrs(&node.acl, node.permissions, &uid, &gid)
+        } else {
+            (None, None)
+        };
+        let give = |name: &str, list: Option<Vec<u8>>| match list {
+            Some(list) => target.set(name.as_bytes(), &list, before.is_new),
+            None if before.may_have() => target.unset(name),
+            None => Ok(()),
+        };
+        let mut given = give(acl::ACCESS, lists.0);
+        if node.is_directory() {
+            given = given.and(give(acl::DEFAULT, lists.1));
+        }
+        self.refusals.note(Refused::Acl, path, given)?;
         Ok(())
     }
 
@@ -251,6 +390,26 @@ enum Owned {
     Now,
     /// It is not his.
     ByAnother,
+}
+
+impl Before {
+    /// Whether it may have what it was not given.
+    fn may_have(self) -> bool {
+        !self.is_new || self.inherits
+    }
+}
+
+/// Whether what is made in this directory starts with more than it is given: with access control lists or attributes
+/// of chattr that new files inherit, or with those that FAT gives to all.
+pub fn passes_on(directory: BorrowedFd<'_>) -> bool {
+    Target::Open(directory).get(acl::DEFAULT.as_bytes()).is_some()
+        || attributes::inode_flags(directory).ok().flatten().is_some_and(|bits| bits != 0)
+        || FileSystem::of(directory).is_ok_and(|kind| kind == FileSystem::Fat)
+}
+
+/// Takes from a file what keeps even root from changing it.
+pub fn undo_immutable(file: BorrowedFd<'_>) -> io::Result<()> {
+    attributes::write(file, 0, flags::FLAG_IMMUTABLE | flags::FLAG_APPEND)
 }
 
 trait HasXattr {

@@ -1,11 +1,23 @@
 //! A tree of files as the system has it.
 //!
 //! ```text
+//! record       a file -> all that is to be said of it
+//!   acl        access control lists: the kernel's bytes <-> the archive's
+//!   attributes of chattr, of FAT, of subvolumes; projects of quotas
+//!   names      users and groups: numbers <-> names
+//!   ioctl      the calls that no library has
+//! exclude      what `.caexclude` files leave out
+//!   pattern    one component of a path and a pattern of a shell
 //! beneath      open directories, and what is done in them by name
 //! apply        an archive's node -> owner, mode, attributes and time of a file
 //!   refusals   what the system refused
 //! ```
+//! Nothing here follows a symbolic link, and nothing opens a pipe, a socket or a device.
 
+pub mod acl;
 pub mod apply;
+pub mod attributes;
 pub mod beneath;
+mod ioctl;
+pub mod names;
 pub mod refusals;

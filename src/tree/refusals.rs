@@ -32,6 +32,8 @@ pub enum Refused {
     Project,
     /// When it last changed.
     Time,
+    /// That it is a subvolume of btrfs.
+    Subvolume,
     /// The user or group of that name, as there is none.
     Name,
 }
@@ -50,13 +52,14 @@ impl Refused {
             Self::Attributes => "could not be given their attributes of chattr or FAT",
             Self::Project => "could not be given their project",
             Self::Time => "could not be given their time",
+            Self::Subvolume => "were subvolumes of btrfs and are plain directories now",
             Self::Name => "belong to users or groups that are unknown here: the numbers were taken",
         }
     }
 
     /// Whether the files are then not what they should be.
     pub fn is_loss(self) -> bool {
-        self != Self::Name
+        !matches!(self, Self::Name | Self::Subvolume)
     }
 }
 

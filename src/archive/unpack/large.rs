@@ -16,7 +16,7 @@ use super::place::Place;
 use super::small::existing;
 use super::{Unpack, Worker, content};
 use crate::flow::lock;
-use crate::tree::apply::{Before, Target};
+use crate::tree::apply::{Before, Target, undo_immutable};
 use crate::tree::beneath::{self, install, temporary_name};
 use crate::{Error, Result};
 
@@ -101,6 +101,12 @@ impl Large {
         let file = beneath::create(&directory, &self.temporary, mode).map_err(failed("create"))?;
         let file = Arc::new(file);
         new.file = Some(Arc::clone(&file));
+        let path = || self.place.path_of(&self.name);
+        let before = self.place.for_new();
+        unpack
+            .apply
+            .begin(Target::Open(file.as_fd()), &self.node, before, &path)
+            .map_err(failed("set the attributes of"))?;
         ftruncate(&file, self.node.size()).map_err(|e| failed("size")(e.into()))?;
         Ok(file)
     }
@@ -118,7 +124,12 @@ impl Large {
                 }
                 (&**file, self.place.for_new())
             }
-            (None, Some(old)) => (old, Before { is_new: false, inherits: true }),
+            (None, Some(old)) => {
+                if unpack.options.undo_immutable {
+                    undo_immutable(old.as_fd()).map_err(failed("set the attributes of"))?;
+                }
+                (old, Before { is_new: false, inherits: false })
+            }
             (None, None) => unreachable!("a file has pieces"),
         };
         let target = Target::Open(file.as_fd());
@@ -128,9 +139,14 @@ impl Large {
             .map_err(failed("set the attributes of"))?;
         if new.file.is_some() {
             let directory = self.place.directory.fd().map_err(failed("open"))?;
-            install(directory.as_fd(), &self.temporary, &self.name, true)
-                .map_err(failed("replace"))?;
+            let directory = directory.as_fd();
+            let install = || install(directory, &self.temporary, &self.name, true);
+            unpack.unlocked(directory, &self.name, install).map_err(failed("replace"))?;
         }
+        unpack
+            .apply
+            .end(target, &self.node, before, &path)
+            .map_err(failed("set the attributes of"))?;
         self.is_done.store(true, Ordering::Release);
         Ok(())
     }

@@ -29,12 +29,15 @@ mod small;
 mod source;
 mod window;
 
+use std::io;
 use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use cairn_formats::flags;
+use rustix::io::Errno;
 
 use self::board::{Board, Task};
 use self::large::Large;
@@ -43,7 +46,8 @@ use self::source::Reading;
 use self::window::Window;
 use crate::buffer::Buffer;
 use crate::flow::{Stop, crew};
-use crate::tree::apply::Apply;
+use crate::tree::apply::{Apply, undo_immutable};
+use crate::tree::beneath;
 use crate::tree::refusals::Refusal;
 use crate::{Error, Monitor, Result, Unit};
 
@@ -56,6 +60,10 @@ pub struct UnpackOptions {
     pub features: u64,
     /// Whether what the archive does not have is removed from directories it has.
     pub delete: bool,
+    /// Whether what may not be changed is made changeable where it is in the way.
+    pub undo_immutable: bool,
+    /// Whether owners are taken by their numbers, whatever their names.
+    pub numeric_owner: bool,
     /// What is restored, as a path in the archive; all if it is empty. What is in a directory comes into the target
     /// itself, anything else by its name.
     pub path: Vec<u8>,
@@ -65,7 +73,14 @@ pub struct UnpackOptions {
 
 impl Default for UnpackOptions {
     fn default() -> Self {
-        Self { features: flags::ALL, delete: false, path: Vec::new(), workers: 1 }
+        Self {
+            features: flags::ALL,
+            delete: false,
+            undo_immutable: false,
+            numeric_owner: false,
+            path: Vec::new(),
+            workers: 1,
+        }
     }
 }
 
@@ -88,7 +103,7 @@ pub fn unpack<'a>(
         target,
         options,
         monitor,
-        apply: Apply::new(options.features),
+        apply: Apply::new(options.features, options.numeric_owner),
         board: Board::new(source, options.workers),
     };
     monitor.start("Unpacking", Unit::Bytes, source.size());
@@ -157,6 +172,22 @@ impl<'a> Unpack<'a> {
         let mut worker = Worker::default();
         while self.perform(self.board.task(), &mut worker)? {}
         Ok(())
+    }
+
+    /// Does something about what has a name, which may have to be made changeable first.
+    fn unlocked(
+        &self,
+        directory: BorrowedFd<'_>,
+        name: &[u8],
+        change: impl Fn() -> io::Result<()>,
+    ) -> io::Result<()> {
+        match change() {
+            Err(e) if self.options.undo_immutable && Errno::from_io_error(&e) == Some(Errno::PERM) => {
+                undo_immutable(beneath::open(directory, name)?.as_fd())?;
+                change()
+            }
+            done => done,
+        }
     }
 
     /// Whether there may be more to do.

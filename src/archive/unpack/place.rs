@@ -16,7 +16,7 @@ use rustix::io::Errno;
 
 use super::Unpack;
 use crate::flow::lock;
-use crate::tree::apply::{Before, Target};
+use crate::tree::apply::{Before, Target, passes_on, undo_immutable};
 use crate::tree::beneath::{self, Directory};
 use crate::{Error, Result};
 
@@ -30,6 +30,8 @@ pub(super) struct Place {
     before: Before,
     /// Whether nothing was in it, so that nothing can be in the way of a new file.
     pub(super) is_blank: bool,
+    /// Whether what is made in it starts with more than it is given.
+    passes_on: bool,
     /// What is in it and is not done, and one more while more may come.
     pending: AtomicUsize,
     /// The mode to leave it with if the archive does not say.
@@ -53,15 +55,14 @@ impl Place {
             directory: Arc::clone(&directory),
             parent: None,
             node,
-            before: Before { is_new: false, inherits: true },
+            before: Before { is_new: false, inherits: false },
             is_blank,
+            passes_on: false,
             pending: AtomicUsize::new(1),
             mode: None,
             names: Mutex::default(),
         };
-        if place.node.is_some() {
-            place.open_up(unpack).map_err(failed("open"))?;
-        }
+        place.prepare(unpack).map_err(failed("open"))?;
         Ok(Arc::new(place))
     }
 
@@ -90,31 +91,42 @@ impl Place {
             directory,
             parent: Some(Arc::clone(self)),
             node: Some(node),
-            before: Before { is_new, inherits: self.before.inherits || !is_new },
+            before: Before { is_new, inherits: self.passes_on },
             is_blank: is_new,
+            passes_on: false,
             pending: AtomicUsize::new(1),
             mode: None,
             names: Mutex::default(),
         };
-        if !is_new {
-            place.open_up(unpack).map_err(failed("open"))?;
-        }
+        place.prepare(unpack).map_err(failed("open"))?;
         Ok(Arc::new(place))
     }
 
-    /// Lets us write into a directory of ours that forbids it.
-    fn open_up(&mut self, unpack: &Unpack<'_>) -> io::Result<()> {
+    /// Makes it ready for what comes into it: also one of ours that forbids it.
+    fn prepare(&mut self, unpack: &Unpack<'_>) -> io::Result<()> {
         let fd = self.directory.fd()?;
-        let mode = fstat(&fd)?.st_mode & 0o7777;
-        if mode & 0o700 != 0o700 && fchmod(&fd, Mode::from_raw_mode(mode | 0o700)).is_ok() {
-            self.mode = Some(mode).filter(|_| !unpack.apply.gives_modes());
+        if !self.before.is_new && self.node.is_some() {
+            if unpack.options.undo_immutable {
+                undo_immutable(fd.as_fd())?;
+            }
+            let mode = fstat(&fd)?.st_mode & 0o7777;
+            if mode & 0o700 != 0o700 && fchmod(&fd, Mode::from_raw_mode(mode | 0o700)).is_ok() {
+                self.mode = Some(mode).filter(|_| !unpack.apply.gives_modes());
+            }
         }
+        if let Some(node) = &self.node {
+            let path = || self.directory.path();
+            unpack.apply.begin(Target::Open(fd.as_fd()), node, self.before, &path)?;
+        }
+        let has_attributes = self.node.as_ref().is_some_and(|node| node.attributes != 0);
+        let is_plain = self.before.is_new && !self.before.inherits && !has_attributes;
+        self.passes_on = !is_plain && passes_on(fd.as_fd());
         Ok(())
     }
 
     /// What new files in it start with.
     pub(super) fn for_new(&self) -> Before {
-        Before { is_new: true, inherits: self.before.inherits }
+        Before { is_new: true, inherits: self.passes_on }
     }
 
     /// The path of something in it, for people.
@@ -162,6 +174,10 @@ impl Place {
             .apply
             .apply(target, node, self.before, &path)
             .map_err(failed("set the attributes of"))?;
+        unpack
+            .apply
+            .end(target, node, self.before, &path)
+            .map_err(failed("set the attributes of"))?;
         if let Some(mode) = self.mode {
             fchmod(&fd, Mode::from_raw_mode(mode))
                 .map_err(|e| failed("set the mode of")(e.into()))?;
@@ -178,7 +194,8 @@ impl Place {
             let (name, _) = name.map_err(failed("read"))?;
             if !known.contains(name.as_slice()) {
                 unpack.monitor.check()?;
-                beneath::remove(fd.as_fd(), &name)
+                unpack
+                    .unlocked(fd.as_fd(), &name, || beneath::remove(fd.as_fd(), &name))
                     .map_err(Error::io("remove", self.path_of(&name)))?;
             }
         }

@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, FileType, Mode, ftruncate, makedev, mknodat, symlinkat
 
 use super::place::Place;
 use super::{Unpack, Worker, content};
-use crate::tree::apply::{Before, Target};
+use crate::tree::apply::{Before, Target, undo_immutable};
 use crate::tree::beneath::{self, install, temporary_name};
 use crate::tree::refusals::Refused;
 use crate::{Error, Result};
@@ -62,7 +62,7 @@ impl Small {
                         let _ = unlinkat(directory, &*self.name, AtFlags::empty());
                     }
                     filled?;
-                    return self.finish(unpack, Target::Open(file.as_fd()));
+                    return self.finish(unpack, Target::Open(file.as_fd()), self.place.for_new());
                 }
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(e) => return Err(("create", e)),
@@ -71,19 +71,24 @@ impl Small {
             && content::is_same(&had, 0, bytes, &mut worker.compared).map_err(during("read"))?
         {
             let target = Target::Open(had.as_fd());
-            self.give(unpack, target, Before { is_new: false, inherits: true })?;
-            return self.finish(unpack, target);
+            let before = Before { is_new: false, inherits: false };
+            if unpack.options.undo_immutable {
+                undo_immutable(had.as_fd()).map_err(during("set the attributes of"))?;
+            }
+            self.give(unpack, target, before)?;
+            return self.finish(unpack, target, before);
         }
         let temporary = temporary_name(&self.name);
         let file = beneath::create(directory, &temporary, mode).map_err(during("create"))?;
         let placed = self.fill(unpack, &file, bytes).and_then(|()| {
-            install(directory, &temporary, &self.name, true).map_err(during("replace"))
+            let install = || install(directory, &temporary, &self.name, true);
+            unpack.unlocked(directory, &self.name, install).map_err(during("replace"))
         });
         if placed.is_err() {
             let _ = unlinkat(directory, temporary, AtFlags::empty());
         }
         placed?;
-        self.finish(unpack, Target::Open(file.as_fd()))
+        self.finish(unpack, Target::Open(file.as_fd()), self.place.for_new())
     }
 
     fn fill(
@@ -92,6 +97,11 @@ impl Small {
         file: &File,
         bytes: &[u8],
     ) -> std::result::Result<(), Failed> {
+        let path = || self.place.path_of(&self.name);
+        unpack
+            .apply
+            .begin(Target::Open(file.as_fd()), &self.node, self.place.for_new(), &path)
+            .map_err(during("set the attributes of"))?;
         let is_full = content::write(file, 0, bytes).map_err(during("write"))?;
         if !is_full && !bytes.is_empty() {
             ftruncate(file, bytes.len() as u64).map_err(|e| ("size", e.into()))?;
@@ -125,7 +135,8 @@ impl Small {
             self.give(unpack, target, self.place.for_new())?;
             if name != &*self.name {
                 let recursive = unpack.options.delete;
-                install(directory, name, &self.name, recursive).map_err(during("replace"))?;
+                let install = || install(directory, name, &self.name, recursive);
+                unpack.unlocked(directory, &self.name, install).map_err(during("replace"))?;
             }
             Ok(())
         };
@@ -170,10 +181,13 @@ impl Small {
     /// What comes when it has its name.
     fn finish(
         &self,
-        _unpack: &Unpack<'_>,
-        _target: Target<'_>,
+        unpack: &Unpack<'_>,
+        target: Target<'_>,
+        before: Before,
     ) -> std::result::Result<(), Failed> {
-        Ok(())
+        let path = || self.place.path_of(&self.name);
+        let ended = unpack.apply.end(target, &self.node, before, &path);
+        ended.map_err(during("set the attributes of"))
     }
 }
 
