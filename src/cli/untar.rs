@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -94,7 +95,10 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let workers = args.reach.concurrency.processors();
     let Location::Local(path) = &args.archive else {
         if args.is_stdin() {
-            let source = Source::stream(io::stdin(), Path::new("standard input"));
+            let name = Path::new("standard input");
+            // Past the standard library's buffer, which nobody would look into.
+            let file = io::stdin().as_fd().try_clone_to_owned().map(File::from);
+            let source = Source::stream(file.map_err(cairn::Error::io("open", name))?, name);
             return restore(args, context, &source, workers);
         }
         anyhow::bail!("{}: an archive is a file; of its index say so with --index", args.archive);
@@ -104,7 +108,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let source = if metadata.is_file() {
         Source::file(&file, path)?
     } else {
-        Source::stream(file.try_clone()?, path)
+        Source::stream(file.try_clone().map_err(cairn::Error::io("open", path))?, path)
     };
     restore(args, context, &source, workers)
 }

@@ -11,7 +11,6 @@
 //! that of the time changes the time, and what may not be changed any more cannot get a name either. What the
 //! system refuses is counted by what it is, and everything else goes on.
 
-use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
@@ -53,8 +52,8 @@ const CAPABILITIES: &str = "security.capability";
 /// The attribute that holds a label of SELinux.
 const LABEL: &str = "security.selinux";
 
-/// The longest value of an attribute.
-const LONGEST_VALUE: usize = 65536;
+/// The most that the names of attributes may take together.
+const LONGEST_LIST: usize = 65536;
 
 /// Gives files what nodes of an archive say of them.
 #[derive(Debug)]
@@ -310,7 +309,7 @@ impl Apply {
         };
         let give = |name: &str, list: Option<Vec<u8>>| match list {
             Some(list) => target.set(name.as_bytes(), &list, before.is_new),
-            None if before.may_have() => target.unset(name),
+            None if before.may_have() => target.unset(name.as_bytes()),
             None => Ok(()),
         };
         let mut given = give(acl::ACCESS, lists.0);
@@ -346,7 +345,7 @@ impl Apply {
             } else if before.is_new || node.has_xattr(CAPABILITIES) {
                 Ok(())
             } else {
-                target.unset(CAPABILITIES)
+                target.unset(CAPABILITIES.as_bytes())
             };
             self.refusals.note(Refused::Capabilities, path, given)?;
         }
@@ -472,30 +471,30 @@ impl Target<'_> {
 
     /// An attribute; `None` also if it cannot be read.
     fn get(&self, name: &[u8]) -> Option<Vec<u8>> {
-        let mut value = vec![0; LONGEST_VALUE];
-        let got = match self {
-            Self::Open(fd) => fgetxattr(fd, name, &mut value[..]),
-            Self::Path(fd) => getxattr(by_descriptor(fd), name, &mut value[..]),
+        let read = |value: &mut [u8]| match self {
+            Self::Open(fd) => fgetxattr(fd, name, value),
+            Self::Path(fd) => getxattr(by_descriptor(fd), name, value),
         };
-        value.truncate(got.ok()?);
+        // Into nothing, it says how long it is.
+        let mut value = vec![0; read(&mut []).ok()?];
+        value.truncate(read(&mut value).ok()?);
         Some(value)
     }
 
-    /// Removes an attribute, if it is there.
-    fn unset(&self, name: impl rustix::path::Arg) -> io::Result<()> {
-        let removed = match self {
+    /// Removes an attribute, if it is there: to be refused what is not needed is no loss.
+    fn unset(&self, name: &[u8]) -> io::Result<()> {
+        if self.get(name).is_none() {
+            return Ok(());
+        }
+        Ok(match self {
             Self::Open(fd) => fremovexattr(fd, name),
             Self::Path(fd) => removexattr(by_descriptor(fd), name),
-        };
-        match removed {
-            Err(rustix::io::Errno::NODATA | rustix::io::Errno::NOTSUP) => Ok(()),
-            done => Ok(done?),
-        }
+        }?)
     }
 
     /// Removes all attributes that are the user's to give and are not the node's.
     fn remove_others(&self, node: &Node) -> io::Result<()> {
-        let mut names = vec![0; LONGEST_VALUE];
+        let mut names = vec![0; LONGEST_LIST];
         let got = match self {
             Self::Open(fd) => flistxattr(fd, &mut names[..]),
             Self::Path(fd) => listxattr(by_descriptor(fd), &mut names[..]),
@@ -504,11 +503,9 @@ impl Target<'_> {
             Err(rustix::io::Errno::NOTSUP) => return Ok(()),
             got => got?,
         };
-        for name in names[..got].split_inclusive(|&byte| byte == 0) {
-            let Ok(name) = CStr::from_bytes_with_nul(name) else { continue };
-            let bytes = name.to_bytes();
-            let is_given = bytes.starts_with(b"user.") || bytes.starts_with(b"trusted.");
-            if is_given && !node.xattrs.iter().any(|xattr| xattr.name == bytes) {
+        for name in names[..got].split(|&byte| byte == 0) {
+            let is_given = name.starts_with(b"user.") || name.starts_with(b"trusted.");
+            if is_given && !node.xattrs.iter().any(|xattr| xattr.name == name) {
                 self.unset(name)?;
             }
         }

@@ -109,7 +109,7 @@ impl Directory {
     }
 
     /// The open directory. It is opened again if it was closed.
-    pub fn fd(&self) -> io::Result<Arc<OwnedFd>> {
+    pub fn fd(self: &Arc<Self>) -> io::Result<Arc<OwnedFd>> {
         if let Some(fd) = lock(&self.fd).as_ref() {
             return Ok(Arc::clone(fd));
         }
@@ -131,16 +131,8 @@ impl Directory {
             }
         }
         let fd = Arc::new(self.open_again(&fd)?);
+        self.keep(&fd);
         Ok(fd)
-    }
-
-    /// Holds it open from now on, until others take its place.
-    pub fn hold_open(self: &Arc<Self>) -> io::Result<()> {
-        if lock(&self.fd).is_none() {
-            let fd = self.fd()?;
-            self.keep(&fd);
-        }
-        Ok(())
     }
 
     /// Opens the directory this one is in by way of this one, should it be closed: where a deep tree is left again,

@@ -101,7 +101,7 @@ impl<'a, J> Board<'a, J> {
     /// What a worker is to do next.
     pub(super) fn task(&self) -> Task<J> {
         let rings = self.bell.rings();
-        if self.is_stopped.load(Ordering::Acquire) {
+        if self.is_stopped() {
             return Task::Over;
         }
         let mut state = lock(&self.state);
@@ -148,7 +148,7 @@ impl<'a, J> Board<'a, J> {
     /// The window that a byte is in. What lies before it is not wanted any more.
     pub(super) fn window(&self, at: u64) -> Next<J> {
         let rings = self.bell.rings();
-        if self.is_stopped.load(Ordering::Acquire) {
+        if self.is_stopped() {
             return Next::Meanwhile(Task::Over);
         }
         let mut state = lock(&self.state);
@@ -212,13 +212,16 @@ impl<'a, J> Board<'a, J> {
     /// A job that is still to be done, or a ring to wait for while others do the last ones.
     pub(super) fn rest(&self) -> Task<J> {
         let rings = self.bell.rings();
+        if self.is_stopped() {
+            return Task::Over;
+        }
         let mut state = lock(&self.state);
         match state.jobs.pop_front() {
             Some(job) => {
                 state.running += 1;
                 Task::Job(job)
             }
-            None if state.running == 0 || self.is_stopped.load(Ordering::Acquire) => Task::Over,
+            None if state.running == 0 => Task::Over,
             None => Task::Wait(rings),
         }
     }

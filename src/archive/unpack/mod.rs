@@ -174,6 +174,11 @@ impl<'a> Unpack<'a> {
         Ok(())
     }
 
+    /// An error if the user or another worker wants an end.
+    fn go_on(&self) -> Result<()> {
+        if self.board.is_stopped() { Err(Error::Interrupted) } else { self.monitor.check() }
+    }
+
     /// Does something about what has a name, which may have to be made changeable first.
     fn unlocked(
         &self,
@@ -195,7 +200,9 @@ impl<'a> Unpack<'a> {
         match task {
             Task::Job(job) => self.run(job, worker)?,
             Task::Read(range, mut buffer) => {
-                let window = match self.source.read(&range, &mut worker.reading, &mut buffer) {
+                let reading = &mut worker.reading;
+                let go_on = || self.go_on();
+                let window = match self.source.read(&range, reading, &mut buffer, &go_on) {
                     Ok(len) => Ok(Window::new(range.start, len, buffer, self.board.spares())),
                     Err(e) => {
                         self.board.spares().put(buffer);

@@ -164,7 +164,6 @@ impl Place {
         let Some(node) = &self.node else { return Ok(()) };
         let path = || self.directory.path();
         let failed = |doing| Error::io(doing, path());
-        self.directory.hold_open().map_err(failed("open"))?;
         let fd = self.directory.fd().map_err(failed("open"))?;
         if unpack.options.delete && !self.is_blank {
             self.remove_others(unpack)?;

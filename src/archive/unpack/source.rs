@@ -5,19 +5,22 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use cairn_formats::{Chunk, Index, IndexChunk};
 use cairn_store::{Fetcher, Store};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use crate::buffer::Buffer;
 use crate::check::{len_of, zeros_of};
-use crate::flow::lock;
 use crate::{Error, Result};
+
+/// How long a pipe is waited for before it is asked whether to wait further.
+const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// Bytes that a worker reads at once. Small enough that they are still in the processor's cache when they are
 /// written, large enough to fill the lanes of the hash kernel.
@@ -32,7 +35,7 @@ pub struct Source<'a> {
 
 enum Kind<'a> {
     File(&'a File),
-    Stream(Mutex<Box<dyn Read + Send>>),
+    Stream(File),
     Index { index: &'a Index, store: &'a dyn Store, zeros: Chunk<'static> },
 }
 
@@ -57,10 +60,9 @@ impl<'a> Source<'a> {
         Ok(Self { kind: Kind::File(file), name: name.to_owned(), size: Some(size) })
     }
 
-    /// An archive that comes through a pipe.
-    pub fn stream(stream: impl Read + Send + 'static, name: &Path) -> Self {
-        let kind = Kind::Stream(Mutex::new(Box::new(stream)));
-        Self { kind, name: name.to_owned(), size: None }
+    /// An archive that comes through a pipe, or a file from where it stands.
+    pub fn stream(stream: File, name: &Path) -> Self {
+        Self { kind: Kind::Stream(stream), name: name.to_owned(), size: None }
     }
 
     /// The archive of an index.
@@ -98,28 +100,42 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Reads a window and returns how many bytes it has: fewer only at the end of the archive.
+    /// Reads a window and returns how many bytes it has: fewer only at the end of the archive. While nothing comes,
+    /// `go_on` is asked whether to wait further.
     pub(super) fn read(
         &self,
         window: &Range<u64>,
         reading: &mut Reading,
         buffer: &mut Buffer,
+        go_on: &dyn Fn() -> Result<()>,
     ) -> Result<usize> {
         let bytes = buffer.front((window.end - window.start) as usize);
         match &self.kind {
             Kind::File(file) => read_full(bytes, |part, done| {
                 file.read_at(part, window.start + done).map_err(Error::io("read", &self.name))
             }),
-            Kind::Stream(stream) => {
-                let mut stream = lock(stream);
-                read_full(bytes, |part, _| {
-                    stream.read(part).map_err(Error::io("read", &self.name))
-                })
-            }
+            Kind::Stream(stream) => read_full(bytes, |part, _| {
+                self.wait_for(stream, go_on)?;
+                (&mut &*stream).read(part).map_err(Error::io("read", &self.name))
+            }),
             Kind::Index { index, store, zeros } => {
                 let positions = index.position_at(window.start)..index.position_at(window.end - 1) + 1;
                 reading.fetch(index, *store, zeros, positions, bytes)?;
                 Ok(bytes.len())
+            }
+        }
+    }
+}
+
+impl Source<'_> {
+    /// Returns when there is something to be read.
+    fn wait_for(&self, stream: &File, go_on: &dyn Fn() -> Result<()>) -> Result<()> {
+        loop {
+            go_on()?;
+            match poll(&mut [PollFd::new(stream, PollFlags::IN)], Some(&PATIENCE)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => return Ok(()),
+                Err(e) => return Err(Error::io("wait for", &self.name)(e.into())),
             }
         }
     }
@@ -134,7 +150,8 @@ fn read_full(
         match read(&mut bytes[done..], done as u64) {
             Ok(0) => break,
             Ok(some) => done += some,
-            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(Error::Io { source, .. })
+                if matches!(source.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
             Err(e) => return Err(e),
         }
     }
