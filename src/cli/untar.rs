@@ -171,7 +171,11 @@ impl Args {
     /// What is restored, in the bits of a feature word.
     fn features(&self) -> u64 {
         let or = |words: &[u64]| words.iter().fold(0, |all, bits| all | bits);
-        let mut features = if self.with.is_empty() { flags::ALL } else { or(&self.with) };
+        let mut features = match &self.with[..] {
+            [] => flags::ALL,
+            with if or(with) & flags::ACL != 0 => or(with) | flags::OWNERS,
+            with => or(with),
+        };
         features &= !or(&self.without);
         for (is_given, bits) in [
             (self.no_same_owner, flags::OWNERS),

@@ -19,8 +19,7 @@ use std::sync::OnceLock;
 use cairn_formats::catar::{Ace, Body, Node};
 use cairn_formats::flags;
 use rustix::fs::{
-    Gid, Uid,
-    AtFlags, CWD, Mode, Stat, Timespec, Timestamps, UTIME_OMIT, XattrFlags, chmodat,
+    AtFlags, CWD, Gid, Mode, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat,
     chownat, fchmod, fchown, fgetxattr, flistxattr, fremovexattr, fsetxattr, fstat, futimens,
     getxattr, listxattr, removexattr, setxattr, utimensat,
 };
@@ -100,7 +99,11 @@ impl Apply {
 
     /// Learns the feature word of the archive. Without it, nothing is given.
     pub fn learn(&self, archive: u64) {
-        self.features.get_or_init(|| flags::common(archive, self.wish));
+        self.features.get_or_init(|| {
+            let common = flags::common(archive, self.wish);
+            // In a feature word, access control lists imply owners; here it is a wish to have the one and not the other.
+            if self.wish & flags::OWNERS == 0 { common & !flags::OWNERS } else { common }
+        });
     }
 
     /// Whether files are given modes.
@@ -194,7 +197,11 @@ impl Apply {
 
     /// The numbers of owner and group. Names that are unknown here are counted; `None` if there is nothing to take
     /// in their place.
-    fn owner(&self, node: &Node, path: &dyn Fn() -> PathBuf) -> io::Result<(Option<u32>, Option<u32>)> {
+    fn owner(
+        &self,
+        node: &Node,
+        path: &dyn Fn() -> PathBuf,
+    ) -> io::Result<(Option<u32>, Option<u32>)> {
         let uid = self.number(&node.user, node.uid, path, |name| self.names.uid(name))?;
         let gid = self.number(&node.group, node.gid, path, |name| self.names.gid(name))?;
         Ok((uid, gid))
@@ -477,7 +484,8 @@ impl Target<'_> {
         };
         // Into nothing, it says how long it is.
         let mut value = vec![0; read(&mut []).ok()?];
-        value.truncate(read(&mut value).ok()?);
+        let len = read(&mut value).ok()?;
+        value.truncate(len);
         Some(value)
     }
 

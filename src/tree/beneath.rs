@@ -260,7 +260,8 @@ pub fn create(directory: impl AsFd, name: &[u8], mode: u32) -> io::Result<File> 
 
 /// Opens a file that is there to be read, whatever it is: nothing is waited for.
 pub fn open(directory: impl AsFd, name: &[u8]) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let flags =
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     Ok(File::from(openat(directory, name, flags, Mode::empty())?))
 }
 

@@ -188,7 +188,12 @@ fn a_very_deep_tree_comes_back() {
     let mut files = 0;
     let mut here = fs::File::open(&target).unwrap();
     loop {
-        let next = rustix::fs::openat(&here, "d", rustix::fs::OFlags::DIRECTORY, rustix::fs::Mode::empty());
+        let next = rustix::fs::openat(
+            &here,
+            "d",
+            rustix::fs::OFlags::DIRECTORY,
+            rustix::fs::Mode::empty(),
+        );
         let Ok(next) = next else { break };
         here = fs::File::from(next);
         assert_eq!(here.metadata().unwrap().modified().unwrap(), since_epoch(1_000_000_000));

@@ -39,13 +39,12 @@ fn what_an_ordinary_user_cannot_give_is_counted() {
     }
     let sandbox = Sandbox::new();
     rich_tree(&sandbox.path("tree"));
-    sandbox.casync("make --with=best tree.catar tree").succeeds();
+    sandbox.casync("make --with=best --exclude-nodump=no tree.catar tree").succeeds();
     let done = as_nobody(&sandbox, "untar ../tree.catar out");
     assert_eq!(done.code, Some(1), "{}", done.stderr);
     let lines: Vec<&str> = done.stderr.lines().collect();
-    let has = |parts: &[&str]| {
-        lines.iter().any(|line| parts.iter().all(|part| line.contains(part)))
-    };
+    let has =
+        |parts: &[&str]| lines.iter().any(|line| parts.iter().all(|part| line.contains(part)));
     assert!(has(&["warning: 2 files are devices that could not be made", "out/", "not permitted"]));
     assert!(has(&["warning: ", "could not be given their owner", "not permitted"]));
     assert!(has(&["warning: 1 file could not be given their capabilities", "setuid"]));
@@ -110,7 +109,8 @@ fn a_full_disk_is_named_and_files_are_whole() {
     sandbox.write("x.catar", &written.end());
     let _mount = Mount::new(&sandbox, "small", 1024);
     for _ in 0..2 {
-        let failed = sandbox.cairn("untar x.catar small/out").fails(&["small/out/", "No space left"]);
+        let failed =
+            sandbox.cairn("untar x.catar small/out").fails(&["small/out/", "No space left"]);
         assert!(failed.stderr.contains("hint: "), "{}", failed.stderr);
         let names = sandbox.files("small/out");
         assert!(names.len() > 5);

@@ -5,15 +5,14 @@ use std::path::Path;
 
 use cairn::archive::unpack::{Source, UnpackOptions, unpack};
 use cairn::{Result, Silent};
-use cairn_formats::catar::{Body, Child, Node, encode_goodbye, encode_name, encode_node, hash_name};
+use cairn_formats::catar::{
+    Body, Child, Node, encode_goodbye, encode_name, encode_node, hash_name,
+};
 use cairn_formats::flags;
 
 /// Permissions and times and nothing that takes root, as casync would write it.
-pub const FEATURES: u64 = flags::SHA512_256
-    | flags::NSEC_TIME
-    | flags::PERMISSIONS
-    | flags::SYMLINKS
-    | flags::FIFOS;
+pub const FEATURES: u64 =
+    flags::SHA512_256 | flags::NSEC_TIME | flags::PERMISSIONS | flags::SYMLINKS | flags::FIFOS;
 
 /// An archive under construction.
 pub struct Written {

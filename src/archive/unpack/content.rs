@@ -37,12 +37,7 @@ fn put(file: &File, at: u64, bytes: &[u8], from: usize, to: usize) -> io::Result
 }
 
 /// Whether a file has these bytes at this place.
-pub(super) fn is_same(
-    file: &File,
-    at: u64,
-    bytes: &[u8],
-    buffer: &mut Buffer,
-) -> io::Result<bool> {
+pub(super) fn is_same(file: &File, at: u64, bytes: &[u8], buffer: &mut Buffer) -> io::Result<bool> {
     let mut at = at;
     for part in bytes.chunks(COMPARED) {
         let had = buffer.front(part.len());

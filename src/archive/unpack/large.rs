@@ -4,8 +4,8 @@
 //! new file begun, which takes over what was the same.
 
 use std::fs::File;
-use std::os::fd::AsFd;
 use std::ops::Range;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 

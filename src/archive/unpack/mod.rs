@@ -187,7 +187,9 @@ impl<'a> Unpack<'a> {
         change: impl Fn() -> io::Result<()>,
     ) -> io::Result<()> {
         match change() {
-            Err(e) if self.options.undo_immutable && Errno::from_io_error(&e) == Some(Errno::PERM) => {
+            Err(e)
+                if self.options.undo_immutable && Errno::from_io_error(&e) == Some(Errno::PERM) =>
+            {
                 undo_immutable(beneath::open(directory, name)?.as_fd())?;
                 change()
             }

@@ -37,8 +37,14 @@ fn during(doing: &'static str) -> impl Fn(io::Error) -> Failed {
 
 impl Small {
     /// Makes it; `bytes` are those of a file.
-    pub(super) fn make(&self, unpack: &Unpack<'_>, bytes: &[u8], worker: &mut Worker) -> Result<()> {
-        let fd = self.place.directory.fd().map_err(Error::io("open", self.place.directory.path()))?;
+    pub(super) fn make(
+        &self,
+        unpack: &Unpack<'_>,
+        bytes: &[u8],
+        worker: &mut Worker,
+    ) -> Result<()> {
+        let fd =
+            self.place.directory.fd().map_err(Error::io("open", self.place.directory.path()))?;
         let made = match &self.node.body {
             Body::File(_) => self.make_file(unpack, fd.as_fd(), bytes, worker),
             _ => self.make_other(unpack, fd.as_fd()),
@@ -148,9 +154,8 @@ impl Small {
     }
 
     fn create_other(&self, directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
-        let node = |kind, device| {
-            mknodat(directory, name, kind, Mode::from_raw_mode(0o600), device)
-        };
+        let node =
+            |kind, device| mknodat(directory, name, kind, Mode::from_raw_mode(0o600), device);
         Ok(match &self.node.body {
             Body::Symlink(target) => symlinkat(target.as_slice(), directory, name),
             Body::Block { major, minor } => node(FileType::BlockDevice, makedev(*major, *minor)),

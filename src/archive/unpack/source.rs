@@ -119,7 +119,8 @@ impl<'a> Source<'a> {
                 (&mut &*stream).read(part).map_err(Error::io("read", &self.name))
             }),
             Kind::Index { index, store, zeros } => {
-                let positions = index.position_at(window.start)..index.position_at(window.end - 1) + 1;
+                let positions =
+                    index.position_at(window.start)..index.position_at(window.end - 1) + 1;
                 reading.fetch(index, *store, zeros, positions, bytes)?;
                 Ok(bytes.len())
             }
