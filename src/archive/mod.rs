@@ -6,6 +6,7 @@
 //! walk      its nodes, one after the other
 //! list, mtree, stat, digest, diff                what is said of them
 //! step      a node on its way into an archive, wherever it comes from
+//! unpack    an archive -> a tree
 //! ```
 
 pub mod diff;
@@ -18,3 +19,4 @@ pub mod pack;
 pub mod stat;
 pub mod step;
 pub mod walk;
+pub mod unpack;

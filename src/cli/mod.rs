@@ -58,6 +58,7 @@ mod stat;
 mod store_file;
 mod store_flags;
 mod tar;
+mod untar;
 mod verify;
 mod verify_index;
 
@@ -126,6 +127,7 @@ enum Command {
     Tar(tar::Args),
     Extract(extract::Args),
     Cat(cat::Args),
+    Untar(untar::Args),
     Chunk(chunk::Args),
     ListChunks(list_chunks::Args),
     Info(info::Args),
@@ -184,6 +186,7 @@ fn run(cli: Cli, program: Program, signals: Signals) -> anyhow::Result<()> {
         Some(Command::Tar(args)) => tar::run(&args, &context()?),
         Some(Command::Extract(args)) => extract::run(&args, &context()?),
         Some(Command::Cat(args)) => cat::run(&args, &context()?),
+        Some(Command::Untar(args)) => untar::run(&args, &context()?),
         Some(Command::Chunk(args)) => chunk::run(&args, &context()?),
         Some(Command::ListChunks(args)) => list_chunks::run(&args, &context()?),
         Some(Command::Info(args)) => info::run(&args, &context()?),

@@ -13,11 +13,16 @@
 //! listing      the names in a directory, in the order of archives
 //! exclude      what `.caexclude` files leave out
 //!   pattern    one component of a path and a pattern of a shell
+//! beneath      open directories, and what is done in them by name
+//! apply        an archive's node -> owner, mode, attributes and time of a file
+//!   refusals   what the system refused
 //! ```
 //! Nothing here follows a symbolic link, and nothing opens a pipe, a socket or a device.
 
 pub mod acl;
+pub mod apply;
 pub mod attributes;
+pub mod beneath;
 mod devices;
 pub mod exclude;
 mod found;
@@ -27,6 +32,7 @@ pub mod names;
 mod owners;
 mod pattern;
 pub mod record;
+pub mod refusals;
 mod xattrs;
 
 pub use owners::Shift;
