@@ -12,6 +12,7 @@
 //! seal      bytes in a store <-> bytes only who has the key can read
 //! form      how a store keeps its chunks: which coding, which key, and so which names
 //! catar     a directory tree as one stream: archives
+//! tar       the same as everybody else keeps it
 //! batch     many chunks in one answer of a server
 //! index     the list of ids that makes up a blob, `.caibx` and `.caidx`
 //! index_stream  the ids in an index of which more is still to come
@@ -34,6 +35,7 @@ mod index_stream;
 pub mod protocol;
 pub mod seal;
 pub mod simd;
+pub mod tar;
 mod wire;
 mod zeros;
 
