@@ -1,1 +1,17 @@
 //! A tree of files as the system has it.
+//!
+//! ```text
+//! record       a file -> all that is to be said of it
+//!   acl        access control lists: the kernel's bytes <-> the archive's
+//!   attributes of chattr, of FAT, of subvolumes; projects of quotas
+//!   names      users and groups: numbers <-> names
+//!   ioctl      the calls that no library has
+//! exclude      what `.caexclude` files leave out
+//!   pattern    one component of a path and a pattern of a shell
+//! ```
+//! Nothing here follows a symbolic link, and nothing opens a pipe, a socket or a device.
+
+pub mod acl;
+pub mod attributes;
+mod ioctl;
+pub mod names;
