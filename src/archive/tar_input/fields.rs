@@ -1,7 +1,7 @@
 //! What is said of one member: by its header, by records of its own, and by records for all.
 //!
 //! Records count more than the header, those of the member more than those for all. A record without a value takes
-//! back what was said before.
+//! back what was said before, but for attributes, which may be empty.
 
 use std::collections::BTreeMap;
 

@@ -173,11 +173,17 @@ impl Tree {
     /// Takes all links to where they lead; gives the place of the root.
     pub(super) fn finish(&mut self, is_root_added: bool) -> Told<usize> {
         for parent in 0..self.places.len() {
-            let mut children = std::mem::take(&mut self.places[parent].children);
-            for place in children.values_mut() {
-                *place = self.resolved(*place)?;
-                self.places[*place].names += 1;
+            let is_link = |&(_, &place): &(&Vec<u8>, &usize)| self.places[place].link.is_some();
+            let links = self.places[parent].children.iter().filter(is_link);
+            let links: Vec<_> = links.map(|(name, &place)| (name.clone(), place)).collect();
+            for (name, place) in links {
+                let place = self.resolved(place)?;
+                self.places[parent].children.insert(name, place);
             }
+        }
+        for parent in 0..self.places.len() {
+            let children = std::mem::take(&mut self.places[parent].children);
+            children.values().for_each(|&place| self.places[place].names += 1);
             self.places[parent].children = children;
         }
         let top = &self.places[TOP];
