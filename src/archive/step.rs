@@ -43,7 +43,7 @@ pub enum Content {
 #[derive(Debug)]
 pub struct Origin {
     /// The file.
-    pub file: File,
+    pub file: Arc<File>,
     /// Its length and when it was modified, in nanoseconds since 1970, if it must not change any more.
     pub seen: Option<(u64, i64)>,
 }

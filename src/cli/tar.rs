@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use cairn::archive::pack::{Input, Output, PackOptions, PackStats, make_archive, pack};
+use cairn::archive::tar_input::{self, Source};
 use cairn::cat::widen_pipe;
 use cairn::make::{MakeOptions, MakeStats};
 use cairn::{Error, Monitor};
@@ -13,7 +14,7 @@ use cairn_formats::chunker::CutRule;
 use cairn_formats::coding::DEFAULT_LEVEL;
 use cairn_formats::{ChunkSizes, flags};
 use cairn_store::{Location, WriteStore, local};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 use super::Context;
 use super::access::Access;
@@ -22,7 +23,7 @@ use super::outlet::{self, Patient};
 use super::selection::Selection;
 use super::store_flags::{Given, StoreFlags};
 
-/// Archive a directory, into a file or chunked into a store
+/// Archive a directory or a tar, into a file or chunked into a store
 ///
 /// Without `-i` the archive is written as it is (.catar). With it, or if the output ends in .caidx, it is cut
 /// into chunks that go into a store, and the output is their index.
@@ -31,7 +32,7 @@ pub(super) struct Args {
     /// Archive or index to write, `-` for standard output
     output: PathBuf,
 
-    /// Directory to archive
+    /// Directory to archive; with --input-format=tar a tar, `-` for standard input
     source: PathBuf,
 
     /// Chunk the archive into a store and write its index
@@ -55,6 +56,14 @@ pub(super) struct Args {
           value_parser = clap::value_parser!(i32).range(1..=19))]
     level: i32,
 
+    /// What the source is: a directory (`disk`), or a tar, which may be compressed
+    #[arg(long, value_name = "FORMAT", default_value = "disk")]
+    input_format: InputFormat,
+
+    /// Put a directory around what is at the top of a tar
+    #[arg(long)]
+    tar_add_root: bool,
+
     /// Do not record when files were modified
     #[arg(long)]
     no_time: bool,
@@ -71,6 +80,13 @@ pub(super) struct Args {
 
     #[command(flatten)]
     reach: StoreFlags,
+}
+
+/// What an archive is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum InputFormat {
+    Disk,
+    Tar,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
@@ -102,7 +118,7 @@ impl Args {
         let (output, name) = outlet::open(&self.output)?;
         let options = self
             .options(context, output.file().metadata().ok().map(|file| (file.dev(), file.ino())));
-        let input = Input::Tree(&self.source);
+        let input = self.input(options.features)?;
         let progress = context.progress.without_lines();
         let stats = match &output {
             local::Output::New(file) => {
@@ -146,7 +162,7 @@ impl Args {
             workers: options.workers,
         };
         let store: Option<&dyn WriteStore> = Some(&*store);
-        let input = Input::Tree(&self.source);
+        let input = self.input(options.features)?;
         let (made, made_stats, stats) =
             make_archive(input, store, &options, &make, &context.progress.without_lines())?;
         context.progress.check()?;
@@ -164,15 +180,29 @@ impl Args {
         PackOptions { features, shift: self.selection.shift(), skip, workers }
     }
 
-    /// Refuses early what is no directory.
+    /// Refuses early what cannot be archived.
     fn check_source(&self) -> anyhow::Result<()> {
+        if self.input_format == InputFormat::Tar {
+            return Ok(());
+        }
+        anyhow::ensure!(!self.tar_add_root, "--tar-add-root is for --input-format=tar");
         let metadata = self.source.metadata().map_err(Error::io("read", &self.source))?;
         anyhow::ensure!(
             metadata.is_dir(),
-            "{}: is no directory; `make` is for single files",
+            "{}: is no directory; `make` is for single files, --input-format=tar for a tar",
             self.source.display()
         );
         Ok(())
+    }
+
+    /// What is archived. A tar is read to its end here.
+    fn input(&self, features: u64) -> anyhow::Result<Input<'_>> {
+        if self.input_format == InputFormat::Disk {
+            return Ok(Input::Tree(&self.source));
+        }
+        let source = Source::open(&self.source)?;
+        let options = tar_input::Options { features, is_root_added: self.tar_add_root };
+        Ok(Input::Steps(Box::new(tar_input::steps(&source, &options)?)))
     }
 
     fn sum_up(

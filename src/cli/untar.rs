@@ -1,19 +1,25 @@
 //! `cairn untar`
 
 use std::fs::File;
-use std::io;
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
+use cairn::Monitor;
+use cairn::archive::input::{Forward, Input};
+use cairn::archive::tar_output::to_tar;
 use cairn::archive::unpack::{Source, UnpackOptions, UnpackStats, unpack};
-use cairn_formats::flags;
-use cairn_store::Location;
-use clap::Parser;
+use cairn_formats::catar::Decoder;
+use cairn_formats::{Index, flags};
+use cairn_store::{Location, Store};
+use clap::{Parser, ValueEnum};
 
 use super::access::Access;
 use super::list::{self, List};
+use super::outlet::{self, Patient};
 use super::read_cache::ReadCache;
 use super::store_flags::StoreFlags;
 use super::{Context, failure};
@@ -27,7 +33,8 @@ pub(super) struct Args {
     /// Archive to read, `-` for standard input; with --index its index
     archive: Location,
 
-    /// Directory to restore it into, made if it is missing
+    /// Directory to restore it into, made if it is missing; with --output-format=gnu-tar the tar to write, `-` for
+    /// standard output
     target: PathBuf,
 
     /// What to restore, as a path in the archive: what is in that directory, or that one file
@@ -43,6 +50,10 @@ pub(super) struct Args {
 
     #[command(flatten)]
     cache: ReadCache,
+
+    /// Restore into a directory (`disk`), or write a tar that GNU tar and all others read
+    #[arg(long, value_name = "FORMAT", default_value = "disk")]
+    output_format: OutputFormat,
 
     /// Let files belong to whoever runs this
     #[arg(long)]
@@ -80,13 +91,20 @@ pub(super) struct Args {
     reach: StoreFlags,
 }
 
+/// What an archive becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OutputFormat {
+    Disk,
+    GnuTar,
+}
+
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let access = Access::new(context, &args.reach);
+    if args.output_format == OutputFormat::GnuTar {
+        return args.write_tar(context, &access);
+    }
     if args.is_index() {
-        let index = access.index(&args.archive)?;
-        let stores = list::all(&args.store).cloned().collect::<Vec<_>>();
-        anyhow::ensure!(!stores.is_empty(), "no store is given: name one with -s");
-        let store = access.cached(&stores, &args.cache, args.reach.cache_repair())?;
+        let (index, store) = args.open_index(&access)?;
         let name = PathBuf::from(args.archive.without_secrets());
         let source = Source::index(&index, store.as_ref(), &name);
         let workers = args.reach.concurrency.workers(store.in_flight());
@@ -111,6 +129,18 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         Source::stream(file.try_clone().map_err(cairn::Error::io("open", path))?, path)
     };
     restore(args, context, &source, workers)
+}
+
+/// Ends when the user wants it.
+struct Watched<'a>(&'a mut dyn Forward, &'a dyn Monitor);
+
+impl Read for Watched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.1.is_interrupted() {
+            return Err(io::Error::other("interrupted"));
+        }
+        self.0.read(buffer)
+    }
 }
 
 fn restore(
@@ -159,6 +189,60 @@ fn report(stats: &UnpackStats) -> anyhow::Result<()> {
 }
 
 impl Args {
+    fn open_index(&self, access: &Access<'_>) -> anyhow::Result<(Index, Box<dyn Store>)> {
+        let index = access.index(&self.archive)?;
+        let stores = list::all(&self.store).cloned().collect::<Vec<_>>();
+        anyhow::ensure!(!stores.is_empty(), "no store is given: name one with -s");
+        let store = access.cached(&stores, &self.cache, self.reach.cache_repair())?;
+        Ok((index, store))
+    }
+
+    /// Writes the archive as a tar.
+    fn write_tar(&self, context: &Context, access: &Access<'_>) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.path.is_none() && self.with.is_empty() && self.without.is_empty() && !self.delete,
+            "a tar is written of all that an archive holds: a path, --with, --without and --delete are for directories"
+        );
+        let mut workers = self.reach.concurrency.processors();
+        let input = if self.is_index() {
+            let (index, store) = self.open_index(access)?;
+            workers = self.reach.concurrency.workers(store.in_flight());
+            Input::of_index(index, Arc::from(store), self.archive.without_secrets())
+        } else if let Location::Local(path) = &self.archive {
+            Input::of_file(File::open(path).map_err(cairn::Error::io("open", path))?, path)?
+        } else {
+            Input::of_stream(io::stdin(), "standard input".to_owned())
+        };
+        let is_stream = outlet::is_stream(&self.target);
+        if !is_stream {
+            context.signals.catch()?;
+        }
+        let (output, name) = outlet::open(&self.target)?;
+        let progress = context.progress.without_lines();
+        let stats = {
+            let mut out = BufWriter::with_capacity(256 << 10, Patient(output.file()));
+            input.in_whole(0..input.len().unwrap_or(u64::MAX), workers, &progress, |archive| {
+                let archive = BufReader::with_capacity(256 << 10, Watched(archive, &progress));
+                let stats = to_tar(&mut Decoder::new(archive), &mut out)?;
+                out.flush().map_err(cairn::Error::io("write", name))?;
+                Ok(stats)
+            })?
+        };
+        progress.check()?;
+        output.commit(false).map_err(cairn::Error::io("finish", name))?;
+        for path in &stats.left_out {
+            let path = String::from_utf8_lossy(path);
+            failure::warn(&format!("{path}: left out: a tar has no sockets"));
+        }
+        if stats.reduced > 0 {
+            failure::warn(&format!(
+                "{} files had attributes or projects, of which a tar knows nothing",
+                stats.reduced
+            ));
+        }
+        Ok(())
+    }
+
     fn is_index(&self) -> bool {
         let is_named_so = |path: &Path| path.extension().is_some_and(|end| end == "caidx");
         self.index || matches!(&self.archive, Location::Local(path) if is_named_so(path))

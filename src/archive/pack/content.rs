@@ -34,7 +34,7 @@ pub(super) fn of(found: &mut Found) -> io::Result<Content> {
     } else {
         vec![Piece::Data { at: 0, len: size }]
     };
-    let origin = Origin { file, seen: Some((size, found.stat.mtime)) };
+    let origin = Origin { file: Arc::new(file), seen: Some((size, found.stat.mtime)) };
     Ok(Content::Pieces(Arc::new(origin), pieces))
 }
 
