@@ -8,9 +8,9 @@
 //!   ioctl      the calls that no library has
 //! exclude      what `.caexclude` files leave out
 //!   pattern    one component of a path and a pattern of a shell
-//! beneath      open directories, and what is done in them by name
-//! apply        an archive's node -> owner, mode, attributes and time of a file
-//!   refusals   what the system refused
+//! beneath      directories of a tree that is written, of which so many are open
+//! named        what is done by name in an open directory
+//! apply        what an archive says of a file -> the file; what the system refused
 //! ```
 //! Nothing here follows a symbolic link, and nothing opens a pipe, a socket or a device.
 
@@ -19,5 +19,5 @@ pub mod apply;
 pub mod attributes;
 pub mod beneath;
 mod ioctl;
+pub mod named;
 pub mod names;
-pub mod refusals;
