@@ -13,9 +13,9 @@
 //! listing      the names in a directory, in the order of archives
 //! exclude      what `.caexclude` files leave out
 //!   pattern    one component of a path and a pattern of a shell
-//! beneath      open directories, and what is done in them by name
-//! apply        an archive's node -> owner, mode, attributes and time of a file
-//!   refusals   what the system refused
+//! beneath      directories of a tree that is written, of which so many are open
+//! named        what is done by name in an open directory
+//! apply        what an archive says of a file -> the file; what the system refused
 //! ```
 //! Nothing here follows a symbolic link, and nothing opens a pipe, a socket or a device.
 
@@ -28,11 +28,11 @@ pub mod exclude;
 mod found;
 mod ioctl;
 pub mod listing;
+pub mod named;
 pub mod names;
 mod owners;
 mod pattern;
 pub mod record;
-pub mod refusals;
 mod xattrs;
 
 pub use owners::Shift;

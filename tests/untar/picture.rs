@@ -43,7 +43,7 @@ fn look(root: &Path, path: &Path, seen: &mut BTreeMap<String, String>) {
         line += &format!(" {} bytes {sum:x}", bytes.len());
     }
     if kind.is_file() || kind.is_dir() {
-        let flags = File::open(path).map(|file| ioctl_getflags(file)).unwrap();
+        let flags = File::open(path).map(ioctl_getflags).unwrap();
         // Of the rest the file system makes what it likes.
         line += &format!(" flags {:x}", flags.map_or(0, |flags| flags.bits() & 0x2081_04fc));
     }

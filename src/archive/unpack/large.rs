@@ -17,7 +17,7 @@ use super::small::existing;
 use super::{Unpack, Worker, content};
 use crate::flow::lock;
 use crate::tree::apply::{Before, Target, undo_immutable};
-use crate::tree::beneath::{self, install, temporary_name};
+use crate::tree::named::{self, install, temporary_name};
 use crate::{Error, Result};
 
 /// A file that is being written.
@@ -98,7 +98,7 @@ impl Large {
         }
         let directory = self.place.directory.fd().map_err(failed("open"))?;
         let mode = unpack.apply.first_mode(&self.node);
-        let file = beneath::create(&directory, &self.temporary, mode).map_err(failed("create"))?;
+        let file = named::create(&directory, &self.temporary, mode).map_err(failed("create"))?;
         let file = Arc::new(file);
         new.file = Some(Arc::clone(&file));
         let path = || self.place.path_of(&self.name);

@@ -46,9 +46,9 @@ use self::source::Reading;
 use self::window::Window;
 use crate::buffer::Buffer;
 use crate::flow::{Stop, crew};
+use crate::tree::apply::refusals::Refusal;
 use crate::tree::apply::{Apply, undo_immutable};
-use crate::tree::beneath;
-use crate::tree::refusals::Refusal;
+use crate::tree::named;
 use crate::{Error, Monitor, Result, Unit};
 
 pub use self::source::Source;
@@ -190,7 +190,7 @@ impl<'a> Unpack<'a> {
             Err(e)
                 if self.options.undo_immutable && Errno::from_io_error(&e) == Some(Errno::PERM) =>
             {
-                undo_immutable(beneath::open(directory, name)?.as_fd())?;
+                undo_immutable(named::open(directory, name)?.as_fd())?;
                 change()
             }
             done => done,

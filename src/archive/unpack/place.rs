@@ -17,7 +17,8 @@ use rustix::io::Errno;
 use super::Unpack;
 use crate::flow::lock;
 use crate::tree::apply::{Before, Target, passes_on, undo_immutable};
-use crate::tree::beneath::{self, Directory};
+use crate::tree::beneath::Directory;
+use crate::tree::named;
 use crate::{Error, Result};
 
 /// A directory that is being filled.
@@ -49,7 +50,7 @@ impl Place {
         let is_new = make_with_parents(path)?;
         let directory = Directory::root(path).map_err(failed("open"))?;
         let is_empty =
-            || -> io::Result<bool> { Ok(beneath::names(directory.fd()?)?.next().is_none()) };
+            || -> io::Result<bool> { Ok(named::names(directory.fd()?)?.next().is_none()) };
         let is_blank = is_new || is_empty().map_err(failed("read"))?;
         let mut place = Self {
             directory: Arc::clone(&directory),
@@ -189,12 +190,12 @@ impl Place {
         let failed = |doing| Error::io(doing, self.directory.path());
         let fd = self.directory.fd().map_err(failed("open"))?;
         let known = lock(&self.names);
-        for name in beneath::names(&fd).map_err(failed("read"))? {
+        for name in named::names(&fd).map_err(failed("read"))? {
             let (name, _) = name.map_err(failed("read"))?;
             if !known.contains(name.as_slice()) {
                 unpack.monitor.check()?;
                 unpack
-                    .unlocked(fd.as_fd(), &name, || beneath::remove(fd.as_fd(), &name))
+                    .unlocked(fd.as_fd(), &name, || named::remove(fd.as_fd(), &name))
                     .map_err(Error::io("remove", self.path_of(&name)))?;
             }
         }

@@ -14,9 +14,9 @@ use rustix::fs::{AtFlags, FileType, Mode, ftruncate, makedev, mknodat, symlinkat
 
 use super::place::Place;
 use super::{Unpack, Worker, content};
+use crate::tree::apply::refusals::Refused;
 use crate::tree::apply::{Before, Target, undo_immutable};
-use crate::tree::beneath::{self, install, temporary_name};
-use crate::tree::refusals::Refused;
+use crate::tree::named::{self, install, temporary_name};
 use crate::{Error, Result};
 
 /// What is to be made, and where.
@@ -61,7 +61,7 @@ impl Small {
     ) -> std::result::Result<(), Failed> {
         let mode = unpack.apply.first_mode(&self.node);
         if self.place.is_blank {
-            match beneath::create(directory, &self.name, mode) {
+            match named::create(directory, &self.name, mode) {
                 Ok(file) => {
                     let filled = self.fill(unpack, &file, bytes);
                     if filled.is_err() {
@@ -85,7 +85,7 @@ impl Small {
             return self.finish(unpack, target, before);
         }
         let temporary = temporary_name(&self.name);
-        let file = beneath::create(directory, &temporary, mode).map_err(during("create"))?;
+        let file = named::create(directory, &temporary, mode).map_err(during("create"))?;
         let placed = self.fill(unpack, &file, bytes).and_then(|()| {
             let install = || install(directory, &temporary, &self.name, true);
             unpack.unlocked(directory, &self.name, install).map_err(during("replace"))
@@ -136,7 +136,7 @@ impl Small {
             created => created.map_err(during("create"))?,
         }
         let finish = || {
-            let file = beneath::open_path(directory, name).map_err(during("open"))?;
+            let file = named::open_path(directory, name).map_err(during("open"))?;
             let target = Target::Path(file.as_fd());
             self.give(unpack, target, self.place.for_new())?;
             if name != &*self.name {
@@ -199,7 +199,7 @@ impl Small {
 /// The file that is there, if it is one of that many bytes and has no other name.
 pub(super) fn existing(directory: BorrowedFd<'_>, name: &[u8], size: u64) -> Option<File> {
     use std::os::unix::fs::MetadataExt;
-    let file = beneath::open(directory, name).ok()?;
+    let file = named::open(directory, name).ok()?;
     let metadata = file.metadata().ok()?;
     (metadata.is_file() && metadata.len() == size && metadata.nlink() == 1).then_some(file)
 }

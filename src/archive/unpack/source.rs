@@ -24,7 +24,7 @@ const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// Bytes that a worker reads at once. Small enough that they are still in the processor's cache when they are
 /// written, large enough to fill the lanes of the hash kernel.
-const WINDOW: u64 = 1 << 20;
+const WINDOW: u64 = 256 << 10;
 
 /// An archive to be read.
 pub struct Source<'a> {
