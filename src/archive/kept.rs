@@ -5,14 +5,11 @@
 //! ```
 //! This is what recording a directory keeps, for nodes that come from elsewhere. The rules are those of casync.
 
-use cairn_formats::catar::{Ace, Acl, Body, Node, Xattr};
+use cairn_formats::catar::{Ace, Acl, Body, Node, Xattr, is_desync};
 use cairn_formats::flags;
 
 use crate::tree::acl;
 use crate::tree::names::is_portable;
-
-/// The features of what desync writes, which has extended attributes for all that casync has records for.
-const DESYNC: u64 = 0x1000_1f22;
 
 /// Numbers that stand for no user or group.
 const NOBODY: [u32; 2] = [0xffff, u32::MAX];
@@ -122,7 +119,7 @@ fn keep_attributes(node: &mut Node, features: u64) {
     if !matches!(node.body, Body::File(_)) {
         node.fcaps.clear();
     }
-    if features & flags::ALL == DESYNC {
+    if is_desync(features) {
         all_to_xattrs(node);
     } else {
         let is_kept = |name: &[u8]| name.starts_with(b"user.") || name.starts_with(b"trusted.");
@@ -141,7 +138,7 @@ fn keep_attributes(node: &mut Node, features: u64) {
     }
 }
 
-/// Adds as extended attributes what else has records of its own.
+/// Adds as extended attributes, which desync has for everything, what else has records of its own.
 fn all_to_xattrs(node: &mut Node) {
     let (access, default) = acl::to_xattrs(&node.acl, node.mode(), &|ace| ace.id, &|ace| ace.id);
     // The kernel has a NUL behind a label.
@@ -164,6 +161,7 @@ mod tests {
     use super::*;
 
     const ALL: u64 = 0xb000_0001_ffef_fe26;
+    const DESYNC: u64 = 0xb000_0000_1000_1f22;
 
     fn file() -> Node {
         Node {

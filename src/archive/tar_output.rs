@@ -27,6 +27,7 @@ use std::io::{self, Read, Write};
 use cairn_formats::catar::{Body, Decoder, Item, Node};
 use cairn_formats::tar::{BLOCK, Header, access_text, default_text, put_record};
 
+use crate::tree::acl;
 use crate::{Error, Result};
 
 /// Names in headers end with a NUL where there may be one.
@@ -52,7 +53,7 @@ pub struct Stats {
 pub fn to_tar<R: Read>(decoder: &mut Decoder<R>, out: &mut dyn Write) -> Result<Stats> {
     let mut stats = Stats::default();
     while let Some(item) = decoder.next()? {
-        let Item::Node(node) = item else { continue };
+        let Item::Node(mut node) = item else { continue };
         if decoder.depth() == 0 && !node.is_directory() {
             return Err(unnamed());
         }
@@ -60,6 +61,7 @@ pub fn to_tar<R: Read>(decoder: &mut Decoder<R>, out: &mut dyn Write) -> Result<
             stats.left_out.push(decoder.path().to_vec());
             continue;
         }
+        lists_from_xattrs(&mut node);
         stats.members += 1;
         stats.bytes += node.size();
         stats.reduced += u64::from(node.attributes != 0 || node.projid != 0);
@@ -73,6 +75,25 @@ pub fn to_tar<R: Read>(decoder: &mut Decoder<R>, out: &mut dyn Write) -> Result<
     out.write_all(&[0; 2 * BLOCK]).map_err(unwritable)?;
     out.flush().map_err(unwritable)?;
     Ok(stats)
+}
+
+/// Takes access control lists out of the attributes, where desync has them: in a tar they are text.
+fn lists_from_xattrs(node: &mut Node) {
+    let value = |name: &str| {
+        let xattr = node.xattrs.iter().find(|xattr| xattr.name == name.as_bytes())?;
+        Some(&xattr.value[..])
+    };
+    let (access, default) = (value(acl::ACCESS), value(acl::DEFAULT));
+    if access.is_none() && default.is_none() {
+        return;
+    }
+    let nameless = |_| Vec::new();
+    // What is no list stays what it is.
+    if let Ok(lists) = acl::from_xattrs(access, default, &nameless, &nameless) {
+        node.acl = lists;
+        let lists = [acl::ACCESS, acl::DEFAULT].map(str::as_bytes);
+        node.xattrs.retain(|xattr| !lists.contains(&&xattr.name[..]));
+    }
 }
 
 fn unnamed() -> Error {

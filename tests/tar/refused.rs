@@ -188,7 +188,7 @@ fn a_damaged_header_is_told() {
         let expected = if at == 0 { "not a tar" } else { "the tar is damaged" };
         assert!(why.contains(expected), "byte {at}: {why}");
     }
-    let mut bytes = good.clone();
+    let mut bytes = good;
     bytes[BLOCK..2 * BLOCK].fill(0);
     assert!(why(&bytes).contains("lone block of zeros"));
     assert!(why(b"").contains("too short"));

@@ -11,10 +11,16 @@ use cairn::archive::tar_output::{Stats, to_tar};
 use cairn_formats::catar::{Body, Decoder, Node};
 
 use crate::read::assert_same;
-use crate::support::{FEATURES, Tree, is_root, packed, read, recorded, run, steps_of, written};
+use crate::support::{
+    DESYNC, FEATURES, Tree, is_root, packed, read, recorded, run, steps_of, written,
+};
 
 /// A tree with everything, and the archive of it.
 fn everything() -> (Tree, Vec<u8>) {
+    everything_of(FEATURES)
+}
+
+fn everything_of(features: u64) -> (Tree, Vec<u8>) {
     let tree = Tree::new();
     tree.add_plain();
     tree.add_specials();
@@ -22,20 +28,29 @@ fn everything() -> (Tree, Vec<u8>) {
     tree.add_full();
     let arguments = ["--format=pax", "--xattrs", "--xattrs-include=*", "--acls", "--selinux", "."];
     let tar = tree.tar("first.tar", &arguments);
-    let options = Options { features: FEATURES, is_root_added: false };
-    let archive = packed(&steps_of(&tar, &options).unwrap(), FEATURES);
+    let options = Options { features, is_root_added: false };
+    let archive = packed(&steps_of(&tar, &options).unwrap(), features);
     (tree, archive)
 }
 
 #[test]
 fn a_tree_that_gnu_tar_extracts_is_the_same() {
-    let (tree, archive) = everything();
+    extracted_is_the_same(FEATURES);
+}
+
+#[test]
+fn so_it_is_if_desync_could_have_archived_it() {
+    extracted_is_the_same(DESYNC);
+}
+
+fn extracted_is_the_same(features: u64) {
+    let (tree, archive) = everything_of(features);
     let path = tree.beside("written.tar");
     let stats = written(&archive, &path);
-    let expected = recorded(&tree.root(), FEATURES);
+    let expected = recorded(&tree.root(), features);
     assert_eq!((stats.members as usize, stats.left_out.len()), (expected.len(), 0));
     assert_eq!(stats.bytes, expected.values().map(|(node, _)| node.size()).sum::<u64>());
-    assert_same(&read(&path, FEATURES), &expected);
+    assert_same(&read(&path, features), &expected);
     if !is_root() {
         // Only root can give files to others.
         return;
@@ -46,7 +61,7 @@ fn a_tree_that_gnu_tar_extracts_is_the_same() {
     command.arg("-xpf").arg(&path).arg("-C").arg(&target);
     command.args(["--numeric-owner", "--xattrs", "--xattrs-include=*", "--acls"]);
     run(&mut command);
-    assert_same(&recorded(&target, FEATURES), &expected);
+    assert_same(&recorded(&target, features), &expected);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Nodes into records.
 
 use super::acl::{Ace, Acl, DefaultAcl};
+use super::is_desync;
 use super::node::{Body, Node};
 use super::record::{ENTRY_LEN, HEADER_LEN, Kind, begin, put, put_text};
 
@@ -29,11 +30,13 @@ pub fn encode_node(out: &mut Vec<u8>, node: &Node, features: u64) {
     };
     text(out, Kind::User, &node.user);
     text(out, Kind::Group, &node.group);
+    let nul: &[u8] = if is_desync(features) { b"\0" } else { b"" };
     for xattr in &node.xattrs {
-        begin(out, Kind::Xattr, (xattr.name.len() + 1 + xattr.value.len()) as u64);
+        begin(out, Kind::Xattr, (xattr.name.len() + 1 + xattr.value.len() + nul.len()) as u64);
         out.extend_from_slice(&xattr.name);
         out.push(0);
         out.extend_from_slice(&xattr.value);
+        out.extend_from_slice(nul);
     }
     put_acl(out, &node.acl);
     text(out, Kind::Selinux, &node.selinux);

@@ -20,7 +20,8 @@
 //! ```
 //! Two programs write archives. casync's are the rule; desync's differ in that an XATTR ends in a NUL
 //! after the value, and in that a name may stand where its node was left out. Both are read. What is
-//! written is what casync accepts.
+//! written is what casync accepts, but for the NUL, which goes with desync's feature word: without it desync
+//! would take the last byte of a value, and so would we where that is a NUL of its own.
 
 mod acl;
 mod decode;
@@ -43,3 +44,14 @@ pub use goodbye::{Child, encode_goodbye, hash_name};
 pub use node::{Body, Node, Xattr};
 pub use record::{GOODBYE_ITEM_LEN, HEADER_LEN};
 pub use seek::{Archive, Children, Found, ReadAt, Span};
+
+use crate::flags;
+
+/// The features of what desync writes.
+const DESYNC: u64 = 0x1000_1f22;
+
+/// Whether an archive with this feature word has desync's form: extended attributes of whatever kind, each with
+/// a NUL behind its value.
+pub fn is_desync(features: u64) -> bool {
+    features & flags::ALL == DESYNC
+}

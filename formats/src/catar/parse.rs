@@ -1,13 +1,11 @@
 //! The records of one node, put together.
 
 use super::acl::{Ace, DefaultAcl};
+use super::is_desync;
 use super::node::{Body, Node, Xattr};
 use super::record::Kind;
 use crate::flags;
 use crate::wire::word;
-
-/// The features of what desync writes. It puts a NUL behind the value of an extended attribute.
-const DESYNC: u64 = 0x1000_1f22;
 
 type Parsed<T> = Result<T, String>;
 
@@ -45,8 +43,7 @@ impl Parts {
         }
         (node.uid, node.gid) = (id(24)?, id(32)?);
         node.mtime = word(body, 40).cast_signed();
-        let is_desync = features & flags::ALL == DESYNC;
-        Ok(Self { node, last: 0, is_desync })
+        Ok(Self { node, last: 0, is_desync: is_desync(features) })
     }
 
     /// Whether such a record belongs between an ENTRY and the body.

@@ -159,13 +159,19 @@ fn names_without_a_node_are_passed_over() {
 
 #[test]
 fn values_of_desync_end_before_their_nul() {
-    let mut tree = file(b"");
-    tree.node.xattrs.push(Xattr { name: b"user.k".to_vec(), value: b"v\0".to_vec() });
-    for (features, expected) in [(0xb000_0000_1000_1f22, &b"v"[..]), (FEATURES, b"v\0")] {
-        let mut bytes = Vec::new();
-        write(&mut bytes, &directory_of(vec![(b"f", tree.clone())]), features);
-        let read = read(&bytes).unwrap();
-        assert_eq!(read.children[0].1.node.xattrs[0].value, expected);
+    for value in [&b"v"[..], b"v\0", b"\0", b""] {
+        for (features, written) in
+            [(0xb000_0000_1000_1f22, [value, b"\0"].concat()), (FEATURES, value.to_vec())]
+        {
+            let mut tree = file(b"");
+            tree.node.xattrs.push(Xattr { name: b"user.k".to_vec(), value: value.to_vec() });
+            let mut bytes = Vec::new();
+            write(&mut bytes, &directory_of(vec![(b"f", tree)]), features);
+            let record = [&b"user.k\0"[..], &written, &16_u64.to_le_bytes()].concat();
+            assert!(bytes.windows(record.len()).any(|window| window == record));
+            let read = read(&bytes).unwrap();
+            assert_eq!(read.children[0].1.node.xattrs[0].value, value);
+        }
     }
 }
 

@@ -23,5 +23,5 @@ mod sparse;
 
 pub use acl::{access_text, default_text, parse_access, parse_default};
 pub use header::{BLOCK, Header, Kind};
-pub use pax::{Time, parse_time, put_record, records};
+pub use pax::{Record, Time, parse_time, put_record, records};
 pub use sparse::{Extent, MapReader, extension_extents, header_extents, list_extents};

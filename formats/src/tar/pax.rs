@@ -5,10 +5,13 @@
 /// A time in nanoseconds since 1970.
 pub type Time = i64;
 
+/// Key and value of a record.
+pub type Record<'a> = (&'a [u8], &'a [u8]);
+
 const NANOS: i128 = 1_000_000_000;
 
 /// Takes records apart; says what is wrong with them.
-pub fn records(mut bytes: &[u8]) -> Result<Vec<(&[u8], &[u8])>, &'static str> {
+pub fn records(mut bytes: &[u8]) -> Result<Vec<Record<'_>>, &'static str> {
     let mut records = Vec::new();
     // Some programs pad with zeros.
     while !bytes.is_empty() && bytes[0] != 0 {

@@ -27,6 +27,7 @@
 
 mod blocks;
 mod fields;
+mod holes;
 mod members;
 mod source;
 mod steps;

@@ -24,8 +24,16 @@ pub struct Steps {
     features: u64,
     /// The root, before it was taken.
     root: Option<usize>,
-    /// What is still to come in the directories we are in, and their names.
-    open: Vec<(Vec<u8>, btree_map::IntoIter<Vec<u8>, usize>)>,
+    /// The directories we are in.
+    open: Vec<Open>,
+}
+
+/// A directory that has not been left.
+#[derive(Debug)]
+struct Open {
+    name: Vec<u8>,
+    /// What is still to come.
+    children: btree_map::IntoIter<Vec<u8>, usize>,
 }
 
 impl Steps {
@@ -52,7 +60,7 @@ impl Steps {
             (place.node.clone(), place.pieces.clone(), BTreeMap::new())
         };
         let node = kept(node, self.features).map_err(|why| {
-            let names = self.open.iter().skip(1).map(|(name, _)| &name[..]).chain([&name[..]]);
+            let names = self.open.iter().skip(1).map(|open| &open.name[..]).chain([&name[..]]);
             let path = names.collect::<Vec<&[u8]>>().join(&b'/');
             self.source.bad(format!("member `{}`: {why}", shown(&path)))
         })?;
@@ -62,7 +70,7 @@ impl Steps {
             _ => Content::None,
         };
         if node.is_directory() {
-            self.open.push((name.clone(), children.into_iter()));
+            self.open.push(Open { name: name.clone(), children: children.into_iter() });
         }
         Ok(Some(Step::Node(Box::new(Named { name, node, content }))))
     }
@@ -76,7 +84,7 @@ impl Iterator for Steps {
             return self.step(Vec::new(), root).transpose();
         }
         loop {
-            let Some((name, place)) = self.open.last_mut()?.1.next() else {
+            let Some((name, place)) = self.open.last_mut()?.children.next() else {
                 self.open.pop();
                 return Some(Ok(Step::Leave));
             };
