@@ -40,7 +40,7 @@ pub struct Input {
 /// Where the bytes of an input are.
 enum Place {
     File(File, u64),
-    Index(Arc<Index>, Arc<dyn Store>, Blob),
+    Index(Box<Blob>),
     /// `None` once somebody has begun to read it.
     Stream(Mutex<Option<Box<dyn Read + Send>>>),
 }
@@ -60,9 +60,8 @@ impl Input {
 
     /// The blob of an index, whose chunks are in a store.
     pub fn of_index(index: Index, store: Arc<dyn Store>, name: String) -> Self {
-        let index = Arc::new(index);
-        let blob = Blob::new(Arc::clone(&index), Arc::clone(&store), DEFAULT_CACHE);
-        Self { name, place: Place::Index(index, store, blob) }
+        let blob = Blob::new(Arc::new(index), store, DEFAULT_CACHE);
+        Self { name, place: Place::Index(Box::new(blob)) }
     }
 
     /// What comes through a pipe.
@@ -78,36 +77,36 @@ impl Input {
     /// Its index, if it is one.
     pub fn index(&self) -> Option<&Index> {
         match &self.place {
-            Place::Index(index, ..) => Some(index),
+            Place::Index(blob) => Some(blob.index()),
             _ => None,
         }
     }
 
     /// The bytes of all of it: `None` of a stream, of which nobody knows.
-    pub fn len(&self) -> Option<u64> {
+    pub fn size(&self) -> Option<u64> {
         match &self.place {
             Place::File(_, len) => Some(*len),
-            Place::Index(index, ..) => Some(index.blob_size()),
+            Place::Index(blob) => Some(blob.size()),
             Place::Stream(_) => None,
         }
     }
 
     /// Whether it can only be read from front to end.
     pub fn is_stream(&self) -> bool {
-        self.len().is_none()
+        self.size().is_none()
     }
 
     /// The archive, to be looked at here and there. Refused of a stream.
     pub fn archive(&self) -> Result<Archive<&dyn ReadAt>> {
         let bytes: &dyn ReadAt = match &self.place {
             Place::File(file, _) => file,
-            Place::Index(.., blob) => blob,
+            Place::Index(blob) => &**blob,
             Place::Stream(_) => {
                 let why = "comes through a pipe; this needs an archive that is read here and there";
                 return Err(Error::file(&self.name, why));
             }
         };
-        Archive::new(bytes, self.len().unwrap_or_default()).map_err(|e| self.wrong(e))
+        Archive::new(bytes, self.size().unwrap_or_default()).map_err(|e| self.wrong(e))
     }
 
     /// The node at a path of an archive; an error if there is none.
@@ -130,7 +129,7 @@ impl Input {
     ) -> Result<T> {
         match &self.place {
             Place::File(file, _) => read(&mut Span::new(file, range, NODES_AHEAD)),
-            Place::Index(.., blob) => {
+            Place::Index(blob) => {
                 let run = Run { blob, end: range.end, next: Mutex::new((u64::MAX, 0)) };
                 read(&mut Span::new(run, range, NODES_AHEAD))
             }
@@ -149,9 +148,9 @@ impl Input {
     ) -> Result<T> {
         match &self.place {
             Place::File(file, _) => read(&mut Span::new(file, range, CONTENT_AHEAD)),
-            Place::Index(index, store, _) => {
+            Place::Index(blob) => {
                 let options = CatOptions { range, workers };
-                piped(index, store.as_ref(), &options, monitor, read)
+                piped(blob.index(), blob.store(), &options, monitor, read)
             }
             Place::Stream(stream) => {
                 let stream = lock(stream).take();
@@ -250,7 +249,7 @@ impl ReadAt for Run<'_> {
             // A chunk is always fetched whole, so that a gap smaller than one is none.
             let gap = self.blob.index().sizes().avg() as u64;
             let is_run = at <= next.saturating_add(gap) && end > next;
-            let more = if is_run { (2 * len).clamp(gap, FETCH_AHEAD) } else { 0 };
+            let more = if is_run { (2 * len).max(gap).min(FETCH_AHEAD) } else { 0 };
             let until = end.saturating_add(more).min(self.end);
             self.blob.fetch_ahead(at..until).map_err(io::Error::other)?;
             *state = (until, until - at);
