@@ -25,6 +25,13 @@ impl Buffer {
         let start = if start > PAGE { 0 } else { start };
         &mut self.bytes[start..start + len]
     }
+
+    /// What [`Buffer::front`] last gave, if that was as long.
+    pub(crate) fn filled(&self, len: usize) -> &[u8] {
+        let start = self.bytes.as_ptr().align_offset(PAGE);
+        let start = if start > PAGE { 0 } else { start };
+        &self.bytes[start..start + len]
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! How jobs say what they are doing. The library does not print.
 
+use std::path::Path;
+
 use crate::{Error, Result};
 
 /// What a phase counts.
@@ -25,6 +27,9 @@ pub trait Monitor: Sync {
 
     /// The phase has come to its end, be it early.
     fn finish(&self) {}
+
+    /// Something was not done with a file, or not as it should be, and the job goes on.
+    fn notice(&self, _path: &Path, _what: &str) {}
 
     /// Whether the user wants the job to end now.
     fn is_interrupted(&self) -> bool {

@@ -13,6 +13,7 @@
 //! form      how a store keeps its chunks: which coding, which key, and so which names
 //! catar     a directory tree as one stream: archives
 //! mtree     nodes as lines of text
+//! tar       the same as everybody else keeps it
 //! batch     many chunks in one answer of a server
 //! index     the list of ids that makes up a blob, `.caibx` and `.caidx`
 //! index_stream  the ids in an index of which more is still to come
@@ -36,6 +37,7 @@ pub mod mtree;
 pub mod protocol;
 pub mod seal;
 pub mod simd;
+pub mod tar;
 mod wire;
 mod zeros;
 

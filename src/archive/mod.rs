@@ -1,19 +1,27 @@
 //! Archives: trees of files into one stream, and back.
 //!
 //! ```text
-//! pack      a tree -> steps -> layout -> bytes of the archive
-//! input     an archive to look into, wherever it is
-//! walk      its nodes, one after the other
-//! list, mtree, stat, digest, diff                what is said of them
-//! step      a node on its way into an archive, wherever it comes from
+//! step        a node on its way into an archive, wherever it comes from
+//! pack        a tree, or steps -> an archive, or chunks of it in a store
+//! tar_input   a tar -> steps                    kept    what of a node in it is recorded
+//! unpack      an archive -> a tree
+//! tar_output  an archive -> a tar
+//! input       an archive to look into, wherever it is
+//! walk        its nodes, one after the other    lines   where what is said of them goes
+//! list, mtree, stat, digest, diff               what is said of them
 //! ```
 
 pub mod diff;
 pub mod digest;
 pub mod input;
+pub mod kept;
 pub mod lines;
 pub mod list;
 pub mod mtree;
+pub mod pack;
 pub mod stat;
 pub mod step;
+pub mod tar_input;
+pub mod tar_output;
+pub mod unpack;
 pub mod walk;

@@ -36,7 +36,23 @@ pub enum Content {
     /// In memory.
     Bytes(Vec<u8>),
     /// In pieces of another file, one after the other; as many bytes as the node says.
-    Pieces(Arc<File>, Vec<Piece>),
+    Pieces(Arc<Origin>, Vec<Piece>),
+}
+
+/// A file that bytes are taken from.
+#[derive(Debug)]
+pub struct Origin {
+    /// The file.
+    pub file: Arc<File>,
+    /// Its length and when it was modified, in nanoseconds since 1970, if it must not change any more.
+    pub seen: Option<(u64, i64)>,
+}
+
+impl Named {
+    /// A directory.
+    pub fn directory(name: Vec<u8>, node: Node) -> Self {
+        Self { name, node, content: Content::None }
+    }
 }
 
 /// A part of the bytes of a file.

@@ -1,22 +1,19 @@
 //! `cairn cat`
 
-use std::fs::File;
-use std::io::{self, IoSlice, IsTerminal, Write};
+use std::io::IsTerminal;
 use std::ops::Range;
-use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use cairn::cat::{CatOptions, cat, widen_pipe};
 use cairn::{Error, Monitor, Silent};
 use cairn_formats::Index;
 use cairn_store::Location;
-use cairn_store::local::Output;
 use clap::Parser;
-use rustix::event::{PollFd, PollFlags, poll};
 
 use super::Context;
 use super::access::Access;
 use super::options::{self, ReadStores};
+use super::outlet::{self, Patient};
 use super::read_cache::ReadCache;
 use super::store_flags::StoreFlags;
 
@@ -51,7 +48,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
-    if let (Location::Local(index), false) = (&args.index, args.is_stdout()) {
+    if let (Location::Local(index), false) = (&args.index, outlet::is_stdout(&args.output)) {
         let both = index.metadata().ok().zip(args.output.metadata().ok());
         anyhow::ensure!(
             both.is_none_or(|(a, b)| !options::is_same_file(&a, &b)),
@@ -63,13 +60,13 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let index = access.index(&args.index)?;
     let range = args.range(&index)?;
     let store = access.cached(&args.stores.all(), &args.cache, args.reach.cache_repair())?;
-    let is_stream = args.is_stdout() || Output::is_stream(&args.output);
+    let is_stream = outlet::is_stream(&args.output);
     // A stream has nothing that must be cleaned up, and a write to it may take for ever: there, the
     // system ends us.
     if !is_stream {
         context.signals.catch()?;
     }
-    let (output, name) = args.open_output()?;
+    let (output, name) = outlet::open(&args.output)?;
     widen_pipe(output.file());
     let progress = context.progress.without_lines();
     let is_seen = is_stream && output.file().is_terminal();
@@ -91,35 +88,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An output that is waited for, also if it is a pipe that another process has set not to block.
-struct Patient<'a>(&'a File);
-
-impl Write for Patient<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_vectored(&[IoSlice::new(bytes)])
-    }
-
-    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        loop {
-            match self.0.write_vectored(slices) {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                done => return done,
-            }
-            // Why it ends does not matter: the next write tells.
-            let _ = poll(&mut [PollFd::new(self.0, PollFlags::OUT)], None);
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 impl Args {
-    fn is_stdout(&self) -> bool {
-        self.output == Path::new("-")
-    }
-
     /// The bytes that are asked for, of which those behind the end of the blob will be missed.
     fn range(&self, index: &Index) -> anyhow::Result<Range<u64>> {
         let size = index.blob_size();
@@ -131,17 +100,5 @@ impl Args {
         );
         let end = if self.length == 0 { size } else { self.offset.saturating_add(self.length) };
         Ok(self.offset..end)
-    }
-
-    /// The output, and what it is called in errors.
-    fn open_output(&self) -> anyhow::Result<(Output, &Path)> {
-        if self.is_stdout() {
-            let name = Path::new("standard output");
-            // Past the standard library's buffer, which looks for line ends.
-            let file = io::stdout().as_fd().try_clone_to_owned().map(File::from);
-            return Ok((Output::Stream(file.map_err(Error::io("open", name))?), name));
-        }
-        let output = Output::create(&self.output, 0o666);
-        Ok((output.map_err(Error::io("create", &self.output))?, &self.output))
     }
 }

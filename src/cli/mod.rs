@@ -8,7 +8,8 @@
 //! options, store_flags, server_flags, seeds ...  groups of flags
 //! duration, age                                  times as typed
 //! progress       bars and desync's lines         log            what happens, for who wants it
-//! signals        an orderly end                  failure        an error -> a line and an exit code
+//! signals        an orderly end                  outlet         where bytes in their order go
+//! selection      what of a tree is recorded      failure        an error -> a line and an exit code
 //! json           what scripts read               pipes   what pull and push share
 //! looked_into    archives to look into
 //! ```
@@ -41,6 +42,7 @@ mod make;
 mod manpage;
 mod mtree;
 mod options;
+mod outlet;
 mod pipes;
 mod program;
 mod progress;
@@ -49,11 +51,14 @@ mod pull;
 mod push;
 mod read_cache;
 mod seeds;
+mod selection;
 mod server_flags;
 mod signals;
 mod stat;
 mod store_file;
 mod store_flags;
+mod tar;
+mod untar;
 mod verify;
 mod verify_index;
 
@@ -119,8 +124,10 @@ const DEBUG: u8 = 7;
 #[derive(Debug, Subcommand)]
 enum Command {
     Make(make::Args),
+    Tar(tar::Args),
     Extract(extract::Args),
     Cat(cat::Args),
+    Untar(untar::Args),
     Chunk(chunk::Args),
     ListChunks(list_chunks::Args),
     Info(info::Args),
@@ -176,8 +183,10 @@ fn run(cli: Cli, program: Program, signals: Signals) -> anyhow::Result<()> {
     let context = || Context::new(global, program, signals);
     match command {
         Some(Command::Make(args)) => make::run(&args, &context()?),
+        Some(Command::Tar(args)) => tar::run(&args, &context()?),
         Some(Command::Extract(args)) => extract::run(&args, &context()?),
         Some(Command::Cat(args)) => cat::run(&args, &context()?),
+        Some(Command::Untar(args)) => untar::run(&args, &context()?),
         Some(Command::Chunk(args)) => chunk::run(&args, &context()?),
         Some(Command::ListChunks(args)) => list_chunks::run(&args, &context()?),
         Some(Command::Info(args)) => info::run(&args, &context()?),

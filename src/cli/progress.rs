@@ -9,6 +9,7 @@
 use std::env;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -110,6 +111,10 @@ impl Progress {
 }
 
 impl Monitor for Progress {
+    fn notice(&self, path: &Path, what: &str) {
+        self.note(&format!("warning: {}: {what}", path.display()));
+    }
+
     fn start(&self, name: &str, unit: Unit, total: Option<u64>) {
         self.with_phase(|phase| {
             *phase = match self.form {

@@ -9,6 +9,7 @@
 //! order of the windows, and the gathering of ids.
 
 mod input;
+pub(crate) mod source;
 mod windows;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +20,8 @@ use cairn_formats::{Chunk, ChunkId, ChunkSizes, Digest, Index, flags, is_zero};
 use cairn_store::WriteStore;
 
 pub use self::input::Input;
-use self::windows::{Stretch, Windows};
+use self::source::{Source, Stretch, Want, window};
+use self::windows::Windows;
 use crate::buffer::Buffer;
 use crate::flow::{Gather, Stop, Turns, crew};
 use crate::storing::Storing;
@@ -116,8 +118,19 @@ pub fn chunks(
     monitor: &dyn Monitor,
     sink: &mut (dyn FnMut(Repeated) -> Result<()> + Send),
 ) -> Result<MakeStats> {
+    chunks_of(&Windows::new(input), store, options, monitor, sink)
+}
+
+/// As [`chunks`], from whatever source.
+pub(crate) fn chunks_of(
+    source: &dyn Source,
+    store: Option<&dyn WriteStore>,
+    options: &MakeOptions,
+    monitor: &dyn Monitor,
+    sink: &mut (dyn FnMut(Repeated) -> Result<()> + Send),
+) -> Result<MakeStats> {
     let cutter = Cutter::new(options.rule, options.sizes)?;
-    monitor.start("Chunking", Unit::Bytes, input.size());
+    monitor.start("Chunking", Unit::Bytes, source.size());
     let stop = Stop::default();
     let storing = store.map(|store| {
         let storing = Storing::new(store, options.level);
@@ -129,7 +142,7 @@ pub fn chunks(
         storing,
         monitor,
         zeros: Chunk::name(options.digest, vec![0; cutter.zero_run()]),
-        windows: Windows::new(input, &cutter, options.workers, &stop),
+        source,
         stop: &stop,
         stitcher: Turns::new(&stop, Stitcher::new(&cutter)),
         counts: Counts::default(),
@@ -162,7 +175,7 @@ struct Job<'a> {
     monitor: &'a dyn Monitor,
     /// The chunk cut out of endless zeros. It need not be hashed each time.
     zeros: Chunk<'static>,
-    windows: Windows<'a>,
+    source: &'a dyn Source,
     stop: &'a Stop,
     stitcher: Turns<'a, Stitcher<'a>>,
     counts: Counts,
@@ -182,7 +195,9 @@ impl Job<'_> {
     {
         let mut buffer = Buffer::default();
         let mut coders = self.storing.as_ref().map(Storing::coders);
-        while let Some((number, stretch)) = self.windows.next(&mut buffer, self.monitor)? {
+        let window = window(self.options.workers, self.cutter.sizes().max());
+        let want = Want { window, stop: self.stop, monitor: self.monitor };
+        while let Some((number, stretch)) = self.source.next(&want, &mut buffer)? {
             let window = buffer.front(stretch.in_memory());
             let Some(pieces) = self.cut(number, &stretch, window) else {
                 // Another worker has failed; the error is its to report.

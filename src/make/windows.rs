@@ -1,69 +1,21 @@
-//! A blob dealt out to workers: windows of bytes, and holes that need not be read.
+//! A file dealt out to workers: windows of bytes, and holes that need not be read.
 
 use std::sync::Mutex;
 
-use cairn_formats::chunker::Cutter;
-
 use super::input::Input;
+use super::source::{SHORTEST_HOLE, Source, Stretch, Want};
+use crate::Result;
 use crate::buffer::Buffer;
-use crate::flow::{Stop, lock};
-use crate::{Monitor, Result};
-
-/// Bytes in a window: enough chunks to fill the lanes of the hash kernel many times over, and few
-/// enough that a window stays in a core's share of the cache between cutting and hashing.
-const WINDOW: usize = 4 << 20;
-
-/// All windows together take at most this, in bytes, where many workers share the machine.
-const WINDOWS_BUDGET: usize = 64 << 20;
-
-/// A window has room for one of the longest chunks, but for no more than this many bytes: with
-/// chunks of 128 MiB seams are as frequent as cuts, and memory is what matters.
-const LARGEST_WINDOW: usize = 32 << 20;
+use crate::flow::lock;
 
 /// How far ahead holes are looked for, in bytes: what is found should still be so when it is reached,
 /// and other workers wait meanwhile.
 const LOOK_AHEAD: u64 = 64 << 20;
 
-/// Shorter holes are read like data: they save less than the seams they make.
-const SHORTEST_HOLE: u64 = 1 << 20;
-
-/// A part of the blob.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stretch {
-    /// So many bytes, in the caller's buffer.
-    Data(usize),
-    /// So many zeros that nobody had to read.
-    Hole(u64),
-    /// The end, once.
-    End,
-}
-
-impl Stretch {
-    /// How many bytes of the blob it stands for.
-    pub(super) fn len(&self) -> u64 {
-        match *self {
-            Stretch::Data(len) => len as u64,
-            Stretch::Hole(len) => len,
-            Stretch::End => 0,
-        }
-    }
-
-    /// How many bytes of it are in the caller's buffer.
-    pub(super) fn in_memory(&self) -> usize {
-        match *self {
-            Stretch::Data(len) => len,
-            Stretch::Hole(_) | Stretch::End => 0,
-        }
-    }
-}
-
 /// Deals out a blob in numbered stretches to several workers.
 #[derive(Debug)]
-pub(super) struct Windows<'a> {
+pub(super) struct Windows {
     input: Input,
-    cutter: &'a Cutter,
-    workers: usize,
-    stop: &'a Stop,
     state: Mutex<Position>,
 }
 
@@ -80,26 +32,25 @@ struct Position {
     ended: bool,
 }
 
-impl<'a> Windows<'a> {
-    pub(super) fn new(input: Input, cutter: &'a Cutter, workers: usize, stop: &'a Stop) -> Self {
+impl Windows {
+    pub(super) fn new(input: Input) -> Self {
         let state = Position { at: input.start(), looked: input.start(), ..Position::default() };
-        Self { input, cutter, workers, stop, state: Mutex::new(state) }
+        Self { input, state: Mutex::new(state) }
+    }
+}
+
+impl Source for Windows {
+    fn size(&self) -> Option<u64> {
+        self.input.size()
     }
 
-    /// The next stretch, with its number; none at the end, or when another worker has failed. Data is
-    /// read into the front of `buffer`.
-    pub(super) fn next(
-        &self,
-        buffer: &mut Buffer,
-        monitor: &dyn Monitor,
-    ) -> Result<Option<(u64, Stretch)>> {
-        monitor.check()?;
-        if self.stop.is_stopped() {
+    fn next(&self, want: &Want<'_>, buffer: &mut Buffer) -> Result<Option<(u64, Stretch)>> {
+        if !want.more()? {
             return Ok(None);
         }
         let mut state = lock(&self.state);
         let Some(len) = self.input.len() else {
-            return self.next_of_stream(&mut state, buffer, monitor);
+            return self.next_of_stream(&mut state, want, buffer);
         };
         let at = state.at;
         if at == len {
@@ -110,7 +61,7 @@ impl<'a> Windows<'a> {
             Some((start, end)) if start == at => Stretch::Hole(end - start),
             hole => {
                 let until = hole.map_or(state.looked, |(start, _)| start);
-                Stretch::Data(((until - at) as usize).min(self.window()))
+                Stretch::Data(((until - at) as usize).min(want.window))
             }
         };
         state.at += stretch.len();
@@ -122,13 +73,9 @@ impl<'a> Windows<'a> {
         }
         Ok(Some((number, stretch)))
     }
+}
 
-    /// Smaller windows for many workers, larger ones for large chunks.
-    fn window(&self) -> usize {
-        let share = WINDOWS_BUDGET / self.workers.max(1);
-        WINDOW.min(share).max(self.cutter.sizes().max().min(LARGEST_WINDOW))
-    }
-
+impl Windows {
     fn end(&self, state: &mut Position) -> Result<Option<(u64, Stretch)>> {
         if std::mem::replace(&mut state.ended, true) {
             return Ok(None);
@@ -154,17 +101,16 @@ impl<'a> Windows<'a> {
     fn next_of_stream(
         &self,
         state: &mut Position,
+        want: &Want<'_>,
         buffer: &mut Buffer,
-        monitor: &dyn Monitor,
     ) -> Result<Option<(u64, Stretch)>> {
         if state.ended {
             return Ok(None);
         }
-        let buffer = buffer.front(self.window());
+        let buffer = buffer.front(want.window);
         let mut len = 0;
         while len < buffer.len() {
-            monitor.check()?;
-            if self.stop.is_stopped() {
+            if !want.more()? {
                 return Ok(None);
             }
             match self.input.read_some(&mut buffer[len..])? {

@@ -21,6 +21,7 @@ pub mod server;
 pub mod sshd;
 pub mod stand_in;
 pub mod system;
+pub mod vector_tree;
 pub mod web;
 
 use std::collections::BTreeMap;

@@ -87,7 +87,8 @@ impl Parts {
             Kind::Fcaps => node.fcaps = body.to_vec(),
             Kind::QuotaProjid => {
                 let id = word(body, 0);
-                node.projid = u32::try_from(id).map_err(|_| format!("a project {id}"))?;
+                let id = u32::try_from(id).ok().filter(|&id| id != 0);
+                node.projid = id.ok_or_else(|| format!("a project {}", word(body, 0)))?;
             }
             _ => unreachable!("not a record of metadata"),
         }

@@ -178,3 +178,17 @@ fn a_record_takes_no_more_memory_than_there_is() {
     let error = read(&[&bytes[..], &goodbye].concat()).unwrap_err();
     assert!(error.to_string().contains("more or fewer names"), "{error}");
 }
+
+/// As casync does: no project is said by no record.
+#[test]
+fn a_record_of_no_project_is_refused() {
+    for (project, is_read) in [(0, false), (1, true), (1 << 32, false)] {
+        let mut bytes = Vec::new();
+        encode_node(&mut bytes, &Node::new(Body::Directory), FEATURES);
+        super::record::begin(&mut bytes, super::record::Kind::QuotaProjid, 8);
+        super::record::put(&mut bytes, project);
+        let at = bytes.len() as u64;
+        encode_goodbye(&mut bytes, &mut [], 0, at);
+        assert_eq!(read(&bytes).is_ok(), is_read, "project {project}");
+    }
+}

@@ -1,0 +1,51 @@
+//! What is not in an archive, or not as it should be: told as it happens, and counted.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::Monitor;
+use crate::tree::record::Why;
+
+/// Tells and counts.
+pub(super) struct Notices<'a> {
+    monitor: &'a dyn Monitor,
+    left_out: AtomicU64,
+    changed: AtomicU64,
+}
+
+impl<'a> Notices<'a> {
+    pub(super) fn new(monitor: &'a dyn Monitor) -> Self {
+        Self { monitor, left_out: AtomicU64::new(0), changed: AtomicU64::new(0) }
+    }
+
+    /// A name is not archived.
+    pub(super) fn left_out(&self, path: &Path, why: Why) {
+        self.left_out.fetch_add(1, Ordering::Relaxed);
+        self.monitor.notice(
+            path,
+            match why {
+                Why::Kind => "left out: nothing of its kind is recorded",
+                Why::NoDump => "left out: it is marked \"no dump\"",
+                Why::OtherMount => "left out: it is in another mount",
+                Why::Vanished => "left out: it was removed meanwhile",
+            },
+        );
+    }
+
+    /// The archive is not archived in itself.
+    pub(super) fn itself(&self, path: &Path) {
+        self.left_out.fetch_add(1, Ordering::Relaxed);
+        self.monitor.notice(path, "left out: it is the archive");
+    }
+
+    /// A file was changed while it was archived.
+    pub(super) fn changed(&self, path: &Path) {
+        self.changed.fetch_add(1, Ordering::Relaxed);
+        self.monitor.notice(path, "changed while it was archived");
+    }
+
+    /// How many names were left out, and how many files changed.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        (self.left_out.load(Ordering::Relaxed), self.changed.load(Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,234 @@
+//! An archive as a blob that several workers read, though it lies nowhere.
+//!
+//! ```text
+//! feed -(tasks, numbered)-> record, read small files xN -(in order)-> layout -> parts -(fill xN)-> stretches
+//! ```
+//! All workers do all of it: whoever finds no part that is ready to be filled records the next names. So no thread
+//! waits for another that is busy, and no more is recorded ahead than a batch for each.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::PathBuf;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::layout::{Counts, Layout, Part, Segment};
+use super::notices::Notices;
+use crate::archive::step::{Origin, Step};
+use crate::buffer::Buffer;
+use crate::flow::lock;
+use crate::make::source::{Source, Stretch, Want};
+use crate::{Error, Result};
+
+/// How long a worker that waits for others sleeps before it asks whether the user wants to stop.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+/// Where steps come from, in batches. A batch may be turned into steps while others are.
+pub(super) trait Feed: Sync {
+    /// What is known of a batch while it is still in order.
+    type Batch: Send;
+
+    /// The next batch; none at the end. Called by one worker at a time.
+    fn next(&self) -> Result<Option<Self::Batch>>;
+
+    /// The steps of a batch.
+    fn steps(&self, batch: Self::Batch) -> Result<Vec<Step>>;
+}
+
+/// An archive that is read while it comes to be.
+pub(super) struct Stream<'a, F> {
+    feed: F,
+    notices: &'a Notices<'a>,
+    /// The number of the next batch; none when there are no more.
+    batches: Mutex<Option<u64>>,
+    state: Mutex<State>,
+    /// Told when there may be a part, or the end.
+    progress: Condvar,
+}
+
+struct State {
+    layout: Layout,
+    /// The number of the next batch to be laid out, and those that came before their turn.
+    turn: u64,
+    waiting: BTreeMap<u64, Vec<Step>>,
+    /// How many batches there are, once this is known.
+    batches: Option<u64>,
+    /// Number and place of the next stretch.
+    number: u64,
+    at: u64,
+    has_ended: bool,
+}
+
+/// A stretch, and where in the archive it begins.
+pub(super) struct Placed {
+    pub(super) number: u64,
+    pub(super) at: u64,
+    pub(super) stretch: Stretch,
+}
+
+impl<'a, F: Feed> Stream<'a, F> {
+    pub(super) fn new(feed: F, features: u64, window: usize, notices: &'a Notices<'a>) -> Self {
+        let state = State {
+            layout: Layout::new(features, window),
+            turn: 0,
+            waiting: BTreeMap::new(),
+            batches: None,
+            number: 0,
+            at: 0,
+            has_ended: false,
+        };
+        let batches = Mutex::new(Some(0));
+        Self { feed, notices, batches, state: Mutex::new(state), progress: Condvar::new() }
+    }
+
+    /// What the archive consists of, so far.
+    pub(super) fn counts(&self) -> Counts {
+        lock(&self.state).layout.counts()
+    }
+
+    /// As [`Source::next`].
+    pub(super) fn take(&self, want: &Want<'_>, buffer: &mut Buffer) -> Result<Option<Placed>> {
+        while want.more()? {
+            let mut state = lock(&self.state);
+            if let Some(part) = state.layout.part() {
+                let (number, at) = state.pass(part.len());
+                drop(state);
+                let stretch = self.fill(part, buffer)?;
+                return Ok(Some(Placed { number, at, stretch }));
+            }
+            if state.is_complete() {
+                if state.has_ended {
+                    return Ok(None);
+                }
+                state.has_ended = true;
+                let (number, at) = state.pass(0);
+                return Ok(Some(Placed { number, at, stretch: Stretch::End }));
+            }
+            drop(state);
+            match self.next_batch()? {
+                Some((number, batch)) => {
+                    let steps = self.feed.steps(batch)?;
+                    self.lay_out(number, steps);
+                }
+                None => self.wait(),
+            }
+        }
+        Ok(None)
+    }
+
+    fn next_batch(&self) -> Result<Option<(u64, F::Batch)>> {
+        let mut next = lock(&self.batches);
+        let Some(number) = *next else { return Ok(None) };
+        if let Some(batch) = self.feed.next()? {
+            *next = Some(number + 1);
+            return Ok(Some((number, batch)));
+        }
+        *next = None;
+        let mut state = lock(&self.state);
+        state.batches = Some(number);
+        state.end_if_complete();
+        self.progress.notify_all();
+        Ok(None)
+    }
+
+    /// Lays out all batches whose turn it is.
+    fn lay_out(&self, number: u64, steps: Vec<Step>) {
+        let mut state = lock(&self.state);
+        state.waiting.insert(number, steps);
+        let state: &mut State = &mut state;
+        while let Some(steps) = state.waiting.remove(&state.turn) {
+            state.turn += 1;
+            steps.into_iter().for_each(|step| state.layout.add(step));
+        }
+        state.end_if_complete();
+        self.progress.notify_all();
+    }
+
+    /// Waits until others have got on.
+    fn wait(&self) {
+        let state = lock(&self.state);
+        if !state.is_complete() {
+            let woken = self.progress.wait_timeout(state, PATIENCE);
+            drop::<(MutexGuard<'_, State>, _)>(woken.unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    fn fill(&self, part: Part, buffer: &mut Buffer) -> Result<Stretch> {
+        let (segments, len) = match part {
+            Part::Data(segments, len) => (segments, len),
+            Part::Hole(len) => return Ok(Stretch::Hole(len)),
+        };
+        let mut rest = buffer.front(len);
+        for segment in segments {
+            let place;
+            (place, rest) = rest.split_at_mut(segment.len());
+            match segment {
+                Segment::Bytes(bytes) => place.copy_from_slice(&bytes),
+                Segment::Zeros(_) => place.fill(0),
+                Segment::File { file, at, is_last, .. } => {
+                    read(&file, at, place)?;
+                    if is_last && has_changed(&file) {
+                        self.notices.changed(&path_of(&file));
+                    }
+                }
+            }
+        }
+        Ok(Stretch::Data(len))
+    }
+}
+
+impl<F: Feed> Source for Stream<'_, F> {
+    fn size(&self) -> Option<u64> {
+        None
+    }
+
+    fn next(&self, want: &Want<'_>, buffer: &mut Buffer) -> Result<Option<(u64, Stretch)>> {
+        Ok(self.take(want, buffer)?.map(|placed| (placed.number, placed.stretch)))
+    }
+}
+
+impl State {
+    /// Number and place of a stretch of this length.
+    fn pass(&mut self, len: u64) -> (u64, u64) {
+        let here = (self.number, self.at);
+        self.number += 1;
+        self.at += len;
+        here
+    }
+
+    fn is_complete(&self) -> bool {
+        self.batches == Some(self.turn)
+    }
+
+    fn end_if_complete(&mut self) {
+        if self.is_complete() {
+            self.layout.end();
+        }
+    }
+}
+
+fn read(origin: &Origin, at: u64, place: &mut [u8]) -> Result<()> {
+    match origin.file.read_exact_at(place, at) {
+        Err(e) if e.kind() == ErrorKind::UnexpectedEof => {
+            Err(Error::file(path_of(origin), "shrank while it was archived"))
+        }
+        read => read.map_err(|e| Error::io("read", path_of(origin))(e)),
+    }
+}
+
+fn has_changed(origin: &Origin) -> bool {
+    let Some((size, modified)) = origin.seen else { return false };
+    origin.file.metadata().is_ok_and(|now| {
+        let mtime = now.mtime().wrapping_mul(1_000_000_000).wrapping_add(now.mtime_nsec());
+        (now.len(), mtime) != (size, modified)
+    })
+}
+
+/// What the system says an open file is called: for errors, so that no path is kept for each file.
+fn path_of(origin: &Origin) -> PathBuf {
+    let link = format!("/proc/self/fd/{}", origin.file.as_raw_fd());
+    fs::read_link(&link).unwrap_or_else(|_| link.into())
+}

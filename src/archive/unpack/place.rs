@@ -1,0 +1,230 @@
+//! Directories that are being filled.
+//!
+//! A directory gets its owner, mode and time when everything in it is done, whoever does the last of it: so the
+//! deepest come first, and none waits for the end of the archive.
+
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use cairn_formats::catar::Node;
+use rustix::fs::{Mode, fchmod, fstat};
+use rustix::io::Errno;
+
+use super::Unpack;
+use crate::flow::lock;
+use crate::tree::apply::{Before, Target, passes_on, undo_immutable};
+use crate::tree::beneath::Directory;
+use crate::tree::named;
+use crate::{Error, Result};
+
+/// A directory that is being filled.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) directory: Arc<Directory>,
+    parent: Option<Arc<Place>>,
+    /// What is said of it, unless it is to stay as it is.
+    node: Option<Node>,
+    before: Before,
+    /// Whether nothing was in it, so that nothing can be in the way of a new file.
+    pub(super) is_blank: bool,
+    /// Whether what is made in it starts with more than it is given.
+    passes_on: bool,
+    /// What is in it and is not done, and one more while more may come.
+    pending: AtomicUsize,
+    /// The mode to leave it with if the archive does not say.
+    mode: Option<u32>,
+    /// The names the archive has in it, where others are to be removed.
+    names: Mutex<HashSet<Box<[u8]>>>,
+}
+
+impl Place {
+    /// The root of what is restored, which is made if it is missing. Without a node it stays as it is but for what
+    /// comes into it.
+    pub(super) fn root(unpack: &Unpack<'_>, node: Option<Node>) -> Result<Arc<Self>> {
+        let path = unpack.target;
+        let failed = |doing| Error::io(doing, path);
+        let is_new = make_with_parents(path)?;
+        let directory = Directory::root(path).map_err(failed("open"))?;
+        let is_empty =
+            || -> io::Result<bool> { Ok(named::names(directory.fd()?)?.next().is_none()) };
+        let is_blank = is_new || is_empty().map_err(failed("read"))?;
+        let mut place = Self {
+            directory: Arc::clone(&directory),
+            parent: None,
+            node,
+            before: Before { is_new: false, inherits: false },
+            is_blank,
+            passes_on: false,
+            pending: AtomicUsize::new(1),
+            mode: None,
+            names: Mutex::default(),
+        };
+        place.prepare(unpack).map_err(failed("open"))?;
+        Ok(Arc::new(place))
+    }
+
+    /// A directory in this one, which is made if it is missing.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        unpack: &Unpack<'_>,
+        name: &[u8],
+        node: Node,
+    ) -> Result<Arc<Self>> {
+        let failed = |doing| Error::io(doing, self.path_of(name));
+        let is_new = match self.directory.make(name, unpack.apply.first_mode(&node)) {
+            Ok(()) => true,
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => false,
+            Err(e) => return Err(failed("create")(e)),
+        };
+        let directory = self.directory.child(name).map_err(|e| match Errno::from_io_error(&e) {
+            Some(Errno::NOTDIR | Errno::LOOP) => Error::file(
+                self.path_of(name),
+                "it exists and is not a directory, as in the archive: remove it and try again",
+            ),
+            _ => failed("open")(e),
+        })?;
+        self.pending.fetch_add(1, Ordering::Relaxed);
+        let mut place = Self {
+            directory,
+            parent: Some(Arc::clone(self)),
+            node: Some(node),
+            before: Before { is_new, inherits: self.passes_on },
+            is_blank: is_new,
+            passes_on: false,
+            pending: AtomicUsize::new(1),
+            mode: None,
+            names: Mutex::default(),
+        };
+        place.prepare(unpack).map_err(failed("open"))?;
+        Ok(Arc::new(place))
+    }
+
+    /// Makes it ready for what comes into it: also one of ours that forbids it.
+    fn prepare(&mut self, unpack: &Unpack<'_>) -> io::Result<()> {
+        let fd = self.directory.fd()?;
+        if !self.before.is_new && self.node.is_some() {
+            if unpack.options.undo_immutable {
+                undo_immutable(fd.as_fd())?;
+            }
+            let mode = fstat(&fd)?.st_mode & 0o7777;
+            if mode & 0o700 != 0o700 && fchmod(&fd, Mode::from_raw_mode(mode | 0o700)).is_ok() {
+                self.mode = Some(mode).filter(|_| !unpack.apply.gives_modes());
+            }
+        }
+        if let Some(node) = &self.node {
+            let path = || self.directory.path();
+            unpack.apply.begin(Target::Open(fd.as_fd()), node, self.before, &path)?;
+        }
+        let has_attributes = self.node.as_ref().is_some_and(|node| node.attributes != 0);
+        let is_plain = self.before.is_new && !self.before.inherits && !has_attributes;
+        self.passes_on = !is_plain && passes_on(fd.as_fd());
+        Ok(())
+    }
+
+    /// What new files in it start with.
+    pub(super) fn for_new(&self) -> Before {
+        Before { is_new: true, inherits: self.passes_on }
+    }
+
+    /// The path of something in it, for people.
+    pub(super) fn path_of(&self, name: &[u8]) -> PathBuf {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt;
+        self.directory.path().join(OsStr::from_bytes(name))
+    }
+
+    /// Notes that the archive has such a name here.
+    pub(super) fn list(&self, name: &[u8]) {
+        if !self.is_blank {
+            lock(&self.names).insert(name.into());
+        }
+    }
+
+    /// One more is to be done in it.
+    pub(super) fn hold(&self) {
+        self.pending.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One less is to be done in it. After the last it is finished, and so may be those it is in.
+    pub(super) fn release(self: &Arc<Self>, unpack: &Unpack<'_>) -> Result<()> {
+        let mut place = self;
+        while place.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
+            place.finish(unpack)?;
+            let Some(parent) = &place.parent else { break };
+            place.directory.reach_parent();
+            place = parent;
+        }
+        Ok(())
+    }
+
+    fn finish(self: &Arc<Self>, unpack: &Unpack<'_>) -> Result<()> {
+        let Some(node) = &self.node else { return Ok(()) };
+        let path = || self.directory.path();
+        let failed = |doing| Error::io(doing, path());
+        let fd = self.directory.fd().map_err(failed("open"))?;
+        if unpack.options.delete && !self.is_blank {
+            self.remove_others(unpack)?;
+        }
+        let target = Target::Open(fd.as_fd());
+        unpack
+            .apply
+            .apply(target, node, self.before, &path)
+            .map_err(failed("set the attributes of"))?;
+        unpack
+            .apply
+            .end(target, node, self.before, &path)
+            .map_err(failed("set the attributes of"))?;
+        if let Some(mode) = self.mode {
+            fchmod(&fd, Mode::from_raw_mode(mode))
+                .map_err(|e| failed("set the mode of")(e.into()))?;
+        }
+        Ok(())
+    }
+
+    /// Removes what the archive does not have.
+    fn remove_others(&self, unpack: &Unpack<'_>) -> Result<()> {
+        let failed = |doing| Error::io(doing, self.directory.path());
+        let fd = self.directory.fd().map_err(failed("open"))?;
+        let known = lock(&self.names);
+        for name in named::names(&fd).map_err(failed("read"))? {
+            let (name, _) = name.map_err(failed("read"))?;
+            if !known.contains(name.as_slice()) {
+                unpack.monitor.check()?;
+                unpack
+                    .unlocked(fd.as_fd(), &name, || named::remove(fd.as_fd(), &name))
+                    .map_err(Error::io("remove", self.path_of(&name)))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // One after the other: a deep tree would overflow the stack.
+        let mut next = self.parent.take();
+        while let Some(place) = next {
+            next = Arc::into_inner(place).and_then(|mut place| place.parent.take());
+        }
+    }
+}
+
+/// Whether the directory had to be made.
+fn make_with_parents(path: &Path) -> Result<bool> {
+    match std::fs::create_dir(path) {
+        Ok(()) => return Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => return Ok(false),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            let why = "it exists and is not a directory: name another target, or remove it";
+            return Err(Error::file(path, why));
+        }
+        Err(e) => return Err(Error::io("create", path)(e)),
+    }
+    std::fs::create_dir_all(path).map_err(Error::io("create", path))?;
+    Ok(true)
+}

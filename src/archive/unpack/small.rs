@@ -1,0 +1,205 @@
+//! Whatever is no directory and is in memory as a whole: made, given everything, and put in its place.
+//!
+//! In a directory that was made in this run nothing is in the way, and a file has its name from the
+//! beginning. Elsewhere it is made under another name first, so that the old one is there until the new one is
+//! complete.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use cairn_formats::catar::{Body, Node};
+use rustix::fs::{AtFlags, FileType, Mode, ftruncate, makedev, mknodat, symlinkat, unlinkat};
+
+use super::place::Place;
+use super::{Unpack, Worker, content};
+use crate::tree::apply::refusals::Refused;
+use crate::tree::apply::{Before, Target, undo_immutable};
+use crate::tree::named::{self, install, temporary_name};
+use crate::{Error, Result};
+
+/// What is to be made, and where.
+#[derive(Debug)]
+pub(super) struct Small {
+    pub(super) place: Arc<Place>,
+    pub(super) name: Box<[u8]>,
+    pub(super) node: Box<Node>,
+}
+
+/// What was being done when something failed.
+type Failed = (&'static str, io::Error);
+
+/// For `map_err`.
+fn during(doing: &'static str) -> impl Fn(io::Error) -> Failed {
+    move |e| (doing, e)
+}
+
+impl Small {
+    /// Makes it; `bytes` are those of a file.
+    pub(super) fn make(
+        &self,
+        unpack: &Unpack<'_>,
+        bytes: &[u8],
+        worker: &mut Worker,
+    ) -> Result<()> {
+        let fd =
+            self.place.directory.fd().map_err(Error::io("open", self.place.directory.path()))?;
+        let made = match &self.node.body {
+            Body::File(_) => self.make_file(unpack, fd.as_fd(), bytes, worker),
+            _ => self.make_other(unpack, fd.as_fd()),
+        };
+        made.map_err(|(doing, e)| Error::io(doing, self.place.path_of(&self.name))(e))
+    }
+
+    fn make_file(
+        &self,
+        unpack: &Unpack<'_>,
+        directory: BorrowedFd<'_>,
+        bytes: &[u8],
+        worker: &mut Worker,
+    ) -> std::result::Result<(), Failed> {
+        let mode = unpack.apply.first_mode(&self.node);
+        if self.place.is_blank {
+            match named::create(directory, &self.name, mode) {
+                Ok(file) => {
+                    let filled = self.fill(unpack, &file, bytes);
+                    if filled.is_err() {
+                        let _ = unlinkat(directory, &*self.name, AtFlags::empty());
+                    }
+                    filled?;
+                    return self.finish(unpack, Target::Open(file.as_fd()), self.place.for_new());
+                }
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(("create", e)),
+            }
+        } else if let Some(had) = existing(directory, &self.name, bytes.len() as u64)
+            && content::is_same(&had, 0, bytes, &mut worker.compared).map_err(during("read"))?
+        {
+            let target = Target::Open(had.as_fd());
+            let before = Before { is_new: false, inherits: false };
+            if unpack.options.undo_immutable {
+                undo_immutable(had.as_fd()).map_err(during("set the attributes of"))?;
+            }
+            self.give(unpack, target, before)?;
+            return self.finish(unpack, target, before);
+        }
+        let temporary = temporary_name(&self.name);
+        let file = named::create(directory, &temporary, mode).map_err(during("create"))?;
+        let placed = self.fill(unpack, &file, bytes).and_then(|()| {
+            let install = || install(directory, &temporary, &self.name, true);
+            unpack.unlocked(directory, &self.name, install).map_err(during("replace"))
+        });
+        if placed.is_err() {
+            let _ = unlinkat(directory, temporary, AtFlags::empty());
+        }
+        placed?;
+        self.finish(unpack, Target::Open(file.as_fd()), self.place.for_new())
+    }
+
+    fn fill(
+        &self,
+        unpack: &Unpack<'_>,
+        file: &File,
+        bytes: &[u8],
+    ) -> std::result::Result<(), Failed> {
+        let path = || self.place.path_of(&self.name);
+        unpack
+            .apply
+            .begin(Target::Open(file.as_fd()), &self.node, self.place.for_new(), &path)
+            .map_err(during("set the attributes of"))?;
+        let is_full = content::write(file, 0, bytes).map_err(during("write"))?;
+        if !is_full && !bytes.is_empty() {
+            ftruncate(file, bytes.len() as u64).map_err(|e| ("size", e.into()))?;
+        }
+        self.give(unpack, Target::Open(file.as_fd()), self.place.for_new())
+    }
+
+    fn make_other(
+        &self,
+        unpack: &Unpack<'_>,
+        directory: BorrowedFd<'_>,
+    ) -> std::result::Result<(), Failed> {
+        let temporary;
+        let name: &[u8] = if self.place.is_blank {
+            &self.name
+        } else {
+            temporary = temporary_name(&self.name);
+            &temporary
+        };
+        match self.create_other(directory, name) {
+            Err(e) if self.is_device() && e.kind() == io::ErrorKind::PermissionDenied => {
+                let path = || self.place.path_of(&self.name);
+                unpack.apply.refusals().count(Refused::Device, &path, &e.to_string());
+                return Ok(());
+            }
+            created => created.map_err(during("create"))?,
+        }
+        let finish = || {
+            let file = named::open_path(directory, name).map_err(during("open"))?;
+            let target = Target::Path(file.as_fd());
+            self.give(unpack, target, self.place.for_new())?;
+            if name != &*self.name {
+                let recursive = unpack.options.delete;
+                let install = || install(directory, name, &self.name, recursive);
+                unpack.unlocked(directory, &self.name, install).map_err(during("replace"))?;
+            }
+            Ok(())
+        };
+        let finished = finish();
+        if finished.is_err() {
+            let _ = unlinkat(directory, name, AtFlags::empty());
+        }
+        finished
+    }
+
+    fn create_other(&self, directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+        let node =
+            |kind, device| mknodat(directory, name, kind, Mode::from_raw_mode(0o600), device);
+        Ok(match &self.node.body {
+            Body::Symlink(target) => symlinkat(target.as_slice(), directory, name),
+            Body::Block { major, minor } => node(FileType::BlockDevice, makedev(*major, *minor)),
+            Body::Character { major, minor } => {
+                node(FileType::CharacterDevice, makedev(*major, *minor))
+            }
+            Body::Fifo => node(FileType::Fifo, 0),
+            Body::Socket => node(FileType::Socket, 0),
+            Body::File(_) | Body::Directory => unreachable!("made elsewhere"),
+        }?)
+    }
+
+    fn is_device(&self) -> bool {
+        matches!(self.node.body, Body::Block { .. } | Body::Character { .. })
+    }
+
+    fn give(
+        &self,
+        unpack: &Unpack<'_>,
+        target: Target<'_>,
+        before: Before,
+    ) -> std::result::Result<(), Failed> {
+        let path = || self.place.path_of(&self.name);
+        let given = unpack.apply.apply(target, &self.node, before, &path);
+        given.map_err(during("set the attributes of"))
+    }
+
+    /// What comes when it has its name.
+    fn finish(
+        &self,
+        unpack: &Unpack<'_>,
+        target: Target<'_>,
+        before: Before,
+    ) -> std::result::Result<(), Failed> {
+        let path = || self.place.path_of(&self.name);
+        let ended = unpack.apply.end(target, &self.node, before, &path);
+        ended.map_err(during("set the attributes of"))
+    }
+}
+
+/// The file that is there, if it is one of that many bytes and has no other name.
+pub(super) fn existing(directory: BorrowedFd<'_>, name: &[u8], size: u64) -> Option<File> {
+    use std::os::unix::fs::MetadataExt;
+    let file = named::open(directory, name).ok()?;
+    let metadata = file.metadata().ok()?;
+    (metadata.is_file() && metadata.len() == size && metadata.nlink() == 1).then_some(file)
+}

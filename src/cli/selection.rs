@@ -1,0 +1,121 @@
+//! What of a tree is recorded in an archive: casync's options.
+
+use cairn::tree::Shift;
+use cairn_formats::{Digest, flags};
+use clap::{ArgAction, Args};
+
+/// What is recorded, and what is left out.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What is recorded")]
+pub(super) struct Selection {
+    /// Record this of files; without it, the best of what casync knows. May be given several times, or as
+    /// a list; --with=help names all
+    #[arg(long, value_name = "FEATURE", value_delimiter = ',', value_parser = feature)]
+    with: Vec<u64>,
+
+    /// Do not record this of files
+    #[arg(long, value_name = "FEATURE", value_delimiter = ',', value_parser = feature)]
+    without: Vec<u64>,
+
+    /// Leave out files marked with `chattr +d`
+    #[arg(long, value_name = "BOOL", default_value = "yes", value_parser = boolean, action = ArgAction::Set, num_args = 0..=1,
+          default_missing_value = "yes", require_equals = true)]
+    exclude_nodump: bool,
+
+    /// Leave out what other file systems are mounted on, but for the directories
+    #[arg(short = 'x', long, visible_alias = "one-file-system", value_name = "BOOL", default_value = "no",
+          value_parser = boolean, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "yes", require_equals = true)]
+    exclude_submounts: bool,
+
+    /// Leave out what `.caexclude` files in the tree name
+    #[arg(long, value_name = "BOOL", default_value = "yes", value_parser = boolean, action = ArgAction::Set, num_args = 0..=1,
+          default_missing_value = "yes", require_equals = true)]
+    exclude_file: bool,
+
+    /// Subtract this from the numbers of users and groups; an error if one is less
+    #[arg(long, value_name = "N")]
+    uid_shift: Option<u32>,
+
+    /// After that take the numbers modulo this; 4294967296 for not at all
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
+    uid_range: Option<u64>,
+}
+
+/// How many ids a container has, if nothing else is said.
+const RANGE: u64 = 65536;
+
+impl Selection {
+    /// The feature word, as casync computes it.
+    pub(super) fn features(&self, digest: Digest) -> u64 {
+        let union = |sets: &[u64]| sets.iter().fold(0, |all, set| all | set);
+        let with = if self.with.is_empty() { flags::ALL } else { union(&self.with) };
+        let mut features = with & !union(&self.without);
+        for (is_set, bit) in [
+            (self.exclude_nodump, flags::EXCLUDE_NODUMP),
+            (self.exclude_submounts, flags::EXCLUDE_SUBMOUNTS),
+            (self.exclude_file, flags::EXCLUDE_FILE),
+            (digest == Digest::Sha512_256, flags::SHA512_256),
+        ] {
+            if is_set {
+                features |= bit;
+            }
+        }
+        flags::normalised(features)
+    }
+
+    /// How numbers of users and groups are changed, if they are.
+    pub(super) fn shift(&self) -> Option<Shift> {
+        let is_wanted = self.uid_shift.is_some() || self.uid_range.is_some();
+        is_wanted.then(|| Shift {
+            shift: self.uid_shift.unwrap_or(0),
+            range: self.uid_range.unwrap_or(RANGE),
+        })
+    }
+}
+
+fn feature(name: &str) -> Result<u64, String> {
+    flags::parse(name).ok_or_else(|| {
+        let names = flags::FEATURES.map(|(name, _)| name).join(", ");
+        format!("there are: all, {names}")
+    })
+}
+
+/// casync's ways to say yes and no.
+fn boolean(word: &str) -> Result<bool, String> {
+    match word {
+        "1" | "yes" | "y" | "true" | "t" | "on" => Ok(true),
+        "0" | "no" | "n" | "false" | "f" | "off" => Ok(false),
+        _ => Err("say yes or no".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Words {
+        #[command(flatten)]
+        selection: Selection,
+    }
+
+    #[test]
+    fn feature_words_are_those_of_casync() {
+        let text = include_str!("../../testdata/casync-vectors.json");
+        let vectors: serde_json::Value = serde_json::from_str(text).unwrap();
+        for case in vectors["flags"].as_array().unwrap() {
+            let options =
+                case["options"].as_array().unwrap().iter().map(|word| word.as_str().unwrap());
+            // casync takes the digest as an option of its own, we one for all commands.
+            let is_sha256 = options.clone().any(|word| word == "--digest=sha256");
+            let digest = if is_sha256 { Digest::Sha256 } else { Digest::Sha512_256 };
+            let words = options.filter(|word| !word.starts_with("--digest"));
+            let words = Words::try_parse_from(std::iter::once("tar").chain(words)).unwrap();
+            let expected = case["flags"].as_str().unwrap().strip_prefix("0x").unwrap();
+            let expected = u64::from_str_radix(expected, 16).unwrap();
+            assert_eq!(words.selection.features(digest), expected, "{case}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What was found at a name.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use cairn_formats::catar::Node;
+use rustix::fs::{Statx, makedev};
+
+use crate::Error;
+
+const NANOSECONDS: i128 = 1_000_000_000;
+
+/// What came of a name.
+#[derive(Debug)]
+pub enum Recorded {
+    /// It is to be in the archive.
+    Found(Box<Found>),
+    /// It is not, and that is as it should be.
+    LeftOut(Why),
+}
+
+/// Why something is not in an archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Links, devices, pipes or sockets are not recorded.
+    Kind,
+    /// It is marked "no dump".
+    NoDump,
+    /// It is in another mount.
+    OtherMount,
+    /// It was removed before it could be looked at.
+    Vanished,
+}
+
+/// Something that is to be in the archive.
+#[derive(Debug)]
+pub struct Found {
+    /// What is to be recorded of it. The size of a file is what it was at this moment.
+    pub node: Node,
+    /// A file or a directory, open for reading; nothing else is.
+    pub file: Option<OwnedFd>,
+    /// What tells whether it is still the same.
+    pub stat: Stat,
+}
+
+/// What tells whether a file is still the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// The device its file system is on.
+    pub dev: u64,
+    /// Its number there.
+    pub ino: u64,
+    /// The mount it was found in; 0 before Linux 5.8.
+    pub mnt_id: u64,
+    /// Its bytes, whatever the node says.
+    pub size: u64,
+    /// When its content last changed, in nanoseconds since 1970.
+    pub mtime: i64,
+    /// When anything of it last changed, in nanoseconds since 1970.
+    pub ctime: i64,
+    /// How many names it has.
+    pub nlink: u32,
+    /// Whether the kernel makes it up. A file then counts as empty, and so must a directory.
+    pub is_virtual: bool,
+}
+
+/// What could not be found out, of a file whose path the caller knows.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {what} it: {source}")]
+pub struct Failure {
+    /// The operation, as in "cannot …".
+    pub what: &'static str,
+    /// The system's answer.
+    pub source: io::Error,
+}
+
+impl Stat {
+    pub(super) fn of(stat: &Statx, is_virtual: bool) -> Self {
+        // Times no archive could hold still tell change, cut to what is left of them.
+        let time = |sec, nsec| nanoseconds(sec, nsec) as i64;
+        Self {
+            dev: makedev(stat.stx_dev_major, stat.stx_dev_minor),
+            ino: stat.stx_ino,
+            mnt_id: stat.stx_mnt_id,
+            size: stat.stx_size,
+            mtime: time(stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec),
+            ctime: time(stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec),
+            nlink: stat.stx_nlink,
+            is_virtual,
+        }
+    }
+}
+
+impl Failure {
+    /// The error of a job, of the file that has this path.
+    pub fn at(self, path: impl AsRef<Path>) -> Error {
+        Error::io(self.what, path)(self.source)
+    }
+}
+
+/// A time since 1970.
+pub(super) fn nanoseconds(sec: i64, nsec: u32) -> i128 {
+    i128::from(sec) * NANOSECONDS + i128::from(nsec)
+}

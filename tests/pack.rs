@@ -1,0 +1,251 @@
+//! Archives of trees are those of casync, whatever way they go.
+#![allow(clippy::unwrap_used, reason = "what must hold is unwrapped")]
+
+mod common;
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::process::{Command, Stdio};
+
+use cairn_formats::catar::{Decoder, Item};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use common::system::is_root;
+use common::{Sandbox, random, vector_tree};
+
+fn hex_sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What is in an archive, by path.
+fn names(archive: &[u8]) -> Vec<String> {
+    let mut decoder = Decoder::new(archive);
+    let mut names = Vec::new();
+    while let Some(item) = decoder.next().unwrap() {
+        if let Item::Node(_) = item {
+            let path = String::from_utf8_lossy(decoder.path());
+            names.push(if path.is_empty() { ".".to_owned() } else { path.into_owned() });
+        }
+    }
+    names
+}
+
+fn words(options: &Value) -> String {
+    let words: Vec<&str> =
+        options.as_array().unwrap().iter().map(|w| w.as_str().unwrap()).collect();
+    words.join(" ")
+}
+
+#[test]
+fn archives_are_those_of_casync() {
+    let vectors = vector_tree::vectors();
+    for case in vectors["trees"].as_array().unwrap() {
+        let for_root = case["needs_root"].as_bool().unwrap();
+        if for_root && !is_root("archives_are_those_of_casync") {
+            continue;
+        }
+        let sandbox = Sandbox::new();
+        vector_tree::build(&vectors, &sandbox.path("tree"), for_root);
+        let options = words(&case["options"]);
+        sandbox.cairn(&format!("tar {options} out.catar tree")).succeeds();
+        let archive = sandbox.read("out.catar");
+        assert_eq!(hex_sha256(&archive), case["catar_sha256"].as_str().unwrap(), "{case}");
+        let piped = sandbox.cairn(&format!("tar {options} - tree -n 1")).succeeds();
+        assert_eq!(piped.stdout, archive);
+        sandbox.cairn(&format!("tar {options} -s store out.caidx tree")).succeeds();
+        let index = hex_sha256(&sandbox.read("out.caidx"));
+        assert_eq!(index, case["caidx_sha256"].as_str().unwrap(), "{case}");
+        sandbox.cairn("cat -s store out.caidx back").succeeds_silently();
+        assert_eq!(sandbox.read("back"), archive);
+    }
+}
+
+#[test]
+fn what_caexclude_files_name_is_left_out() {
+    let vectors = vector_tree::vectors();
+    for case in vectors["caexclude"].as_array().unwrap() {
+        let sandbox = Sandbox::new();
+        for path in vectors["caexclude_tree"].as_array().unwrap() {
+            match path.as_str().unwrap().strip_suffix('/') {
+                Some(directory) => {
+                    fs::create_dir_all(sandbox.path("tree").join(directory)).unwrap()
+                }
+                None => sandbox.write(&format!("tree/{}", path.as_str().unwrap()), b"x"),
+            }
+        }
+        for (path, text) in case["files"].as_object().unwrap() {
+            sandbox.write(&format!("tree/{path}"), text.as_str().unwrap().as_bytes());
+        }
+        let run = sandbox.cairn("tar out.catar tree");
+        if case["fails"].as_bool().unwrap() {
+            run.fails(&[".caexclude"]);
+            assert!(!sandbox.path("out.catar").exists());
+            continue;
+        }
+        run.succeeds_silently();
+        let stored: Vec<&str> =
+            case["stored"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+        let mut found = names(&sandbox.read("out.catar"));
+        found.sort();
+        assert_eq!(found, stored, "{}", case["name"]);
+    }
+}
+
+/// A tree with files of all lengths, some in many directories, one with holes.
+fn mixed_tree() -> Sandbox {
+    let sandbox = Sandbox::new();
+    for n in 0..300 {
+        sandbox.write(&format!("tree/{}/{}/file{n}", n % 7, n % 3), &random(n, n as usize * 997));
+    }
+    for (n, len) in [65_535, 65_536, 65_537, 1 << 20, 9_000_001].into_iter().enumerate() {
+        sandbox.write(&format!("tree/large{n}"), &random(n as u64, len));
+    }
+    let data = random(5, 100_000);
+    sandbox.sparse(
+        "tree/sparse",
+        30_000_000,
+        &[(0, &data), (5_000_000, &data), (20_000_001, &data)],
+    );
+    fs::create_dir_all(sandbox.path("tree/empty/er")).unwrap();
+    sandbox
+}
+
+#[test]
+fn neither_workers_nor_outputs_change_an_archive() {
+    let sandbox = mixed_tree();
+    let casync = Command::new("casync")
+        .args(["make", "by_casync.catar", "tree"])
+        .current_dir(sandbox.path("."))
+        .output()
+        .unwrap();
+    assert!(casync.status.success(), "{casync:?}");
+    let archive = sandbox.read("by_casync.catar");
+    for workers in [1, 2, 5] {
+        sandbox.cairn(&format!("tar -n {workers} out.catar tree")).succeeds_silently();
+        assert!(sandbox.read("out.catar") == archive, "{workers} workers");
+        let piped = sandbox.cairn(&format!("tar -n {workers} - tree")).succeeds();
+        assert!(piped.stdout == archive, "{workers} workers");
+        let index = format!("tar -n {workers} -s store{workers} out.caidx tree");
+        sandbox.cairn(&index).succeeds_silently();
+        sandbox.cairn(&format!("cat -s store{workers} out.caidx back")).succeeds_silently();
+        assert!(sandbox.read("back") == archive, "{workers} workers");
+    }
+    // Holes stay holes.
+    let metadata = fs::metadata(sandbox.path("out.catar")).unwrap();
+    assert!(metadata.blocks() * 512 + 20_000_000 < metadata.len(), "{}", metadata.blocks());
+}
+
+#[test]
+fn deep_trees_are_archived() {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("tree")).unwrap();
+    // A path longer than the system takes at once, and deeper than directories are kept open.
+    let made = Command::new("python3")
+        .args(["-c", "import os\nfor n in range(1500):\n os.mkdir('deep'); open('z','w').write(str(n)); os.chdir('deep')"])
+        .current_dir(sandbox.path("tree"))
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let run = sandbox.cairn("tar out.catar tree").succeeds();
+    assert!(run.stderr.contains("deeper than casync reads"), "{run:?}");
+    let archive = sandbox.read("out.catar");
+    let mut decoder = Decoder::new(&archive[..]);
+    let (mut deepest, mut files) = (0, 0);
+    while let Some(item) = decoder.next().unwrap() {
+        deepest = deepest.max(decoder.depth());
+        files += usize::from(matches!(item, Item::Node(node) if node.size() > 0));
+    }
+    assert_eq!((deepest, files), (1501, 1500));
+    let removed = Command::new("rm").arg("-rf").arg(sandbox.path("tree")).status().unwrap();
+    assert!(removed.success());
+}
+
+#[test]
+fn an_archive_is_not_archived_in_itself() {
+    let sandbox = Sandbox::new();
+    sandbox.write("tree/a", b"a");
+    let run = sandbox
+        .command("tar - .")
+        .current_dir(sandbox.path("tree"))
+        .stdin(Stdio::null())
+        .stdout(fs::File::create(sandbox.path("tree/out.catar")).unwrap())
+        .output()
+        .unwrap();
+    assert!(run.status.success());
+    assert!(String::from_utf8_lossy(&run.stderr).contains("it is the archive"), "{run:?}");
+    assert_eq!(names(&sandbox.read("tree/out.catar")), [".", "a"]);
+    // A new file takes its name when the archive is complete.
+    sandbox.cairn("tar tree/new.catar tree").succeeds();
+    let stored = names(&sandbox.read("tree/new.catar"));
+    assert!(!stored.iter().any(|name| name.contains("new")), "{stored:?}");
+}
+
+#[test]
+fn what_cannot_be_read_is_named_and_leaves_no_archive() {
+    if !is_root("what_cannot_be_read_is_named_and_leaves_no_archive") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    sandbox.write("tree/secret", b"x");
+    let open_to_all = |name: &str, mode: u32| {
+        fs::set_permissions(sandbox.path(name), std::os::unix::fs::PermissionsExt::from_mode(mode))
+            .unwrap();
+    };
+    open_to_all("tree/secret", 0);
+    open_to_all(".", 0o777);
+    let run = Command::new("setpriv")
+        .args([
+            "--reuid",
+            "65534",
+            "--clear-groups",
+            env!("CARGO_BIN_EXE_cairn"),
+            "tar",
+            "out.catar",
+            "tree",
+        ])
+        .current_dir(sandbox.path("."))
+        .env("HOME", sandbox.path("."))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert_eq!(run.status.code(), Some(1), "{said}");
+    assert!(said.contains("tree/secret") && said.contains("denied"), "{said}");
+    assert_eq!(sandbox.files("."), ["tree/secret"]);
+}
+
+#[test]
+fn usage_that_makes_no_sense_is_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.write("tree/a", b"a");
+    sandbox.write("file", b"a");
+    for (words, hint) in [
+        ("tar out.caidx tree", "-s"),
+        ("tar -i out tree", "-s"),
+        ("tar -s store out.catar tree", "-i"),
+        ("tar out.catar file", "no directory"),
+        ("tar out.catar nothing", "nothing"),
+    ] {
+        sandbox.refuses(words, &[hint]);
+    }
+    sandbox.cairn("tar --with=nonsense out.catar tree").misused(&["2sec-time"]);
+}
+
+/// A file that is written to without end while it is archived.
+#[test]
+fn a_file_that_grows_is_told_and_the_archive_is_sound() {
+    let sandbox = Sandbox::new();
+    sandbox.write("tree/log", &random(1, 40_000_000));
+    let mut log = fs::OpenOptions::new().append(true).open(sandbox.path("tree/log")).unwrap();
+    let mut command = sandbox.command("tar out.catar tree");
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    while child.try_wait().unwrap().is_none() {
+        log.write_all(b"one more line\n").unwrap();
+    }
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("changed while"), "{said}");
+    assert_eq!(names(&sandbox.read("out.catar")), [".", "log"]);
+}

@@ -1,0 +1,14 @@
+//! From archives to trees, through the program: all that is recorded comes back, what is there already is kept or
+//! replaced whole, and nothing outside of the target is touched.
+
+#![allow(clippy::unwrap_used, reason = "what must hold is unwrapped")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod hostile;
+mod picture;
+mod replaced;
+mod round_trips;
+mod troubled;
+mod written;
