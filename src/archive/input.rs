@@ -4,18 +4,21 @@
 //! File     a file on this machine         read here and there
 //! Index    an index and a store           chunks of what is looked at, and no others
 //! Stream   a pipe                         once, from front to end
+//! Tree     a directory                    packed on the way, from front to end
 //! ```
 
 use std::fs::File;
 use std::io::{self, Read, pipe};
 use std::ops::Range;
-use std::path::Path;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use cairn_formats::catar::{Archive, Found, ReadAt, Span};
 use cairn_formats::{Error as FormatError, Index};
 use cairn_store::{Blob, DEFAULT_CACHE, Store};
 
+use crate::archive::pack::{self, PackOptions};
 use crate::cat::{CatOptions, cat, widen_pipe};
 use crate::flow::{beside, lock};
 use crate::monitor::Quiet;
@@ -30,6 +33,9 @@ const NODES_AHEAD: usize = 4096;
 /// Bytes fetched ahead at most, of what is read in order.
 const FETCH_AHEAD: u64 = 1 << 20;
 
+/// What a pipe of ours is called in errors.
+const OURS: &str = "a pipe of our own";
+
 /// An archive, or another blob.
 pub struct Input {
     /// What it is called in errors.
@@ -43,6 +49,7 @@ enum Place {
     Index(Box<Blob>),
     /// `None` once somebody has begun to read it.
     Stream(Mutex<Option<Box<dyn Read + Send>>>),
+    Tree(PathBuf, PackOptions),
 }
 
 /// What can be read of an archive in order.
@@ -69,6 +76,12 @@ impl Input {
         Self { name, place: Place::Stream(Mutex::new(Some(Box::new(stream)))) }
     }
 
+    /// The archive that a directory would be.
+    pub fn of_directory(path: &Path, options: PackOptions) -> Self {
+        let place = Place::Tree(path.to_owned(), options);
+        Self { name: path.display().to_string(), place }
+    }
+
     /// What it is called in errors.
     pub fn name(&self) -> &str {
         &self.name
@@ -82,12 +95,12 @@ impl Input {
         }
     }
 
-    /// The bytes of all of it: `None` of a stream, of which nobody knows.
+    /// The bytes of all of it: `None` of a pipe and of a directory, of which nobody knows.
     pub fn size(&self) -> Option<u64> {
         match &self.place {
             Place::File(_, len) => Some(*len),
             Place::Index(blob) => Some(blob.size()),
-            Place::Stream(_) => None,
+            Place::Stream(_) | Place::Tree(..) => None,
         }
     }
 
@@ -103,6 +116,10 @@ impl Input {
             Place::Index(blob) => &**blob,
             Place::Stream(_) => {
                 let why = "comes through a pipe; this needs an archive that is read here and there";
+                return Err(Error::file(&self.name, why));
+            }
+            Place::Tree(..) => {
+                let why = "is a directory; this needs an archive that is read here and there";
                 return Err(Error::file(&self.name, why));
             }
         };
@@ -133,7 +150,7 @@ impl Input {
                 let run = Run { blob, end: range.end, next: Mutex::new((u64::MAX, 0)) };
                 read(&mut Span::new(run, range, NODES_AHEAD))
             }
-            Place::Stream(_) => self.in_whole(range, 1, &Silent, read),
+            Place::Stream(_) | Place::Tree(..) => self.in_whole(range, 1, &Silent, read),
         }
     }
 
@@ -150,7 +167,19 @@ impl Input {
             Place::File(file, _) => read(&mut Span::new(file, range, CONTENT_AHEAD)),
             Place::Index(blob) => {
                 let options = CatOptions { range, workers };
-                piped(blob.index(), blob.store(), &options, monitor, read)
+                let (index, store) = (blob.index(), blob.store());
+                piped(
+                    |output| cat(index, store, output, OURS.as_ref(), &options, &Quiet(monitor)),
+                    read,
+                )
+            }
+            Place::Tree(path, options) => {
+                let tree = pack::Input::Tree(path);
+                let write = |output: &mut File| {
+                    let output = pack::Output::Stream(output);
+                    pack::pack(tree, output, OURS.as_ref(), options, &Quiet(monitor)).map(|_| ())
+                };
+                piped(write, read)
             }
             Place::Stream(stream) => {
                 let stream = lock(stream).take();
@@ -177,28 +206,16 @@ impl Input {
     }
 }
 
-/// Lets `read` read what `cat` writes.
+/// Lets `read` read what `write` writes meanwhile.
 fn piped<T>(
-    index: &Index,
-    store: &dyn Store,
-    options: &CatOptions,
-    monitor: &dyn Monitor,
+    write: impl FnOnce(&mut File) -> Result<()> + Send,
     read: impl FnOnce(&mut dyn Forward) -> Result<T>,
 ) -> Result<T> {
-    let name = Path::new("a pipe of our own");
-    let (output, input) = {
-        let (reader, writer) = pipe().map_err(Error::io("open", name))?;
-        (File::from(std::os::fd::OwnedFd::from(writer)), reader)
-    };
+    let (reader, writer) = pipe().map_err(Error::io("open", OURS))?;
+    let mut output = File::from(OwnedFd::from(writer));
     widen_pipe(&output);
-    let write = move || {
-        let mut output = output;
-        cat(index, store, &mut output, name, options, &Quiet(monitor))
-    };
-    let (written, done) = beside(write, || {
-        // Closed when this is done, which ends the writer.
-        read(&mut Piped(input))
-    });
+    // Each end is closed when its side is done, which ends the other side.
+    let (written, done) = beside(move || write(&mut output), move || read(&mut Piped(reader)));
     match written {
         // The reader had enough, and says why.
         Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => done,
