@@ -28,15 +28,9 @@ pub enum Form {
     Casync,
 }
 
-/// The line of a node in an archive with this feature word, without a line break. `content` is the digest of the
-/// bytes of a file.
-pub fn line(
-    form: Form,
-    path: &[u8],
-    node: &Node,
-    features: u64,
-    content: Option<&ChunkId>,
-) -> String {
+/// The line of a node in an archive with this feature word, without a line break; that of a file also
+/// without the digest, which [`digest_word`] is to follow.
+pub fn line(form: Form, path: &[u8], node: &Node, features: u64) -> String {
     let mut line = if path.is_empty() { ".".to_owned() } else { escaped(path) };
     let mut add = |word: String| {
         line.push(' ');
@@ -57,14 +51,15 @@ pub fn line(
         }
         Form::Casync => casync_words(node, features, &mut add),
     }
-    if let Some(digest) = content {
-        let name = match flags::digest(features) {
-            Digest::Sha512_256 => "sha512256digest",
-            Digest::Sha256 => "sha256digest",
-        };
-        add(format!("{name}={digest}"));
-    }
     line
+}
+
+/// What ends the line of a file: the digest of its bytes, with a blank before it.
+pub fn digest_word(features: u64, digest: &ChunkId) -> String {
+    match flags::digest(features) {
+        Digest::Sha512_256 => format!(" sha512256digest={digest}"),
+        Digest::Sha256 => format!(" sha256digest={digest}"),
+    }
 }
 
 /// What casync says between the mode and the digest.
@@ -221,8 +216,9 @@ mod tests {
                 "type=char mode=4751 uid=7 gid=0 time=1700000000.000000012".to_owned(),
             ),
         ] {
-            let line = line(Form::Desync, b"p", &node(body), features, content);
-            assert_eq!(line, format!("p {expected}"));
+            let digest = content.map(|id| digest_word(features, id)).unwrap_or_default();
+            let line = line(Form::Desync, b"p", &node(body), features);
+            assert_eq!(line + &digest, format!("p {expected}"));
         }
     }
 
@@ -233,12 +229,12 @@ mod tests {
         let digest = Digest::Sha256.hash(b"abc");
         let features = flags::UIDS_32BIT | flags::USER_NAMES | flags::FLAG_IMMUTABLE;
         assert_eq!(
-            line(Form::Casync, b"", &file, features, Some(&digest)),
+            line(Form::Casync, b"", &file, features) + &digest_word(features, &digest),
             format!(
                 ". type=file mode=4751 size=3 uid=7 gid=0 gname=root flags=simmutable sha256digest={digest}"
             )
         );
-        assert_eq!(line(Form::Casync, b"x", &file, 0, None), "x type=file mode=4751 size=3");
+        assert_eq!(line(Form::Casync, b"x", &file, 0), "x type=file mode=4751 size=3");
     }
 
     #[test]

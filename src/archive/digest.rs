@@ -16,8 +16,8 @@ pub fn digest(
     workers: usize,
     monitor: &dyn Monitor,
 ) -> Result<ChunkId> {
-    let len = input.len().unwrap_or_default();
-    monitor.start("Reading", Unit::Bytes, input.len());
+    let len = input.size().unwrap_or_default();
+    monitor.start("Reading", Unit::Bytes, input.size());
     let digest = input.in_whole(0..len, workers, monitor, |from| {
         let mut start = Vec::new();
         from.take(64).read_to_end(&mut start).map_err(|e| input.unreadable(e))?;

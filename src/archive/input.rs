@@ -4,18 +4,21 @@
 //! File     a file on this machine         read here and there
 //! Index    an index and a store           chunks of what is looked at, and no others
 //! Stream   a pipe                         once, from front to end
+//! Tree     a directory                    packed on the way, from front to end
 //! ```
 
 use std::fs::File;
 use std::io::{self, Read, pipe};
 use std::ops::Range;
-use std::path::Path;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use cairn_formats::catar::{Archive, Found, ReadAt, Span};
 use cairn_formats::{Error as FormatError, Index};
 use cairn_store::{Blob, DEFAULT_CACHE, Store};
 
+use crate::archive::pack::{self, PackOptions};
 use crate::cat::{CatOptions, cat, widen_pipe};
 use crate::flow::{beside, lock};
 use crate::monitor::Quiet;
@@ -30,6 +33,9 @@ const NODES_AHEAD: usize = 4096;
 /// Bytes fetched ahead at most, of what is read in order.
 const FETCH_AHEAD: u64 = 1 << 20;
 
+/// What a pipe of ours is called in errors.
+const OURS: &str = "a pipe of our own";
+
 /// An archive, or another blob.
 pub struct Input {
     /// What it is called in errors.
@@ -40,9 +46,10 @@ pub struct Input {
 /// Where the bytes of an input are.
 enum Place {
     File(File, u64),
-    Index(Arc<Index>, Arc<dyn Store>, Blob),
+    Index(Box<Blob>),
     /// `None` once somebody has begun to read it.
     Stream(Mutex<Option<Box<dyn Read + Send>>>),
+    Tree(PathBuf, PackOptions),
 }
 
 /// What can be read of an archive in order.
@@ -60,14 +67,19 @@ impl Input {
 
     /// The blob of an index, whose chunks are in a store.
     pub fn of_index(index: Index, store: Arc<dyn Store>, name: String) -> Self {
-        let index = Arc::new(index);
-        let blob = Blob::new(Arc::clone(&index), Arc::clone(&store), DEFAULT_CACHE);
-        Self { name, place: Place::Index(index, store, blob) }
+        let blob = Blob::new(Arc::new(index), store, DEFAULT_CACHE);
+        Self { name, place: Place::Index(Box::new(blob)) }
     }
 
     /// What comes through a pipe.
     pub fn of_stream(stream: impl Read + Send + 'static, name: String) -> Self {
         Self { name, place: Place::Stream(Mutex::new(Some(Box::new(stream)))) }
+    }
+
+    /// The archive that a directory would be.
+    pub fn of_directory(path: &Path, options: PackOptions) -> Self {
+        let place = Place::Tree(path.to_owned(), options);
+        Self { name: path.display().to_string(), place }
     }
 
     /// What it is called in errors.
@@ -78,36 +90,40 @@ impl Input {
     /// Its index, if it is one.
     pub fn index(&self) -> Option<&Index> {
         match &self.place {
-            Place::Index(index, ..) => Some(index),
+            Place::Index(blob) => Some(blob.index()),
             _ => None,
         }
     }
 
-    /// The bytes of all of it: `None` of a stream, of which nobody knows.
-    pub fn len(&self) -> Option<u64> {
+    /// The bytes of all of it: `None` of a pipe and of a directory, of which nobody knows.
+    pub fn size(&self) -> Option<u64> {
         match &self.place {
             Place::File(_, len) => Some(*len),
-            Place::Index(index, ..) => Some(index.blob_size()),
-            Place::Stream(_) => None,
+            Place::Index(blob) => Some(blob.size()),
+            Place::Stream(_) | Place::Tree(..) => None,
         }
     }
 
     /// Whether it can only be read from front to end.
     pub fn is_stream(&self) -> bool {
-        self.len().is_none()
+        self.size().is_none()
     }
 
     /// The archive, to be looked at here and there. Refused of a stream.
     pub fn archive(&self) -> Result<Archive<&dyn ReadAt>> {
         let bytes: &dyn ReadAt = match &self.place {
             Place::File(file, _) => file,
-            Place::Index(.., blob) => blob,
+            Place::Index(blob) => &**blob,
             Place::Stream(_) => {
                 let why = "comes through a pipe; this needs an archive that is read here and there";
                 return Err(Error::file(&self.name, why));
             }
+            Place::Tree(..) => {
+                let why = "is a directory; this needs an archive that is read here and there";
+                return Err(Error::file(&self.name, why));
+            }
         };
-        Archive::new(bytes, self.len().unwrap_or_default()).map_err(|e| self.wrong(e))
+        Archive::new(bytes, self.size().unwrap_or_default()).map_err(|e| self.wrong(e))
     }
 
     /// The node at a path of an archive; an error if there is none.
@@ -130,11 +146,11 @@ impl Input {
     ) -> Result<T> {
         match &self.place {
             Place::File(file, _) => read(&mut Span::new(file, range, NODES_AHEAD)),
-            Place::Index(.., blob) => {
+            Place::Index(blob) => {
                 let run = Run { blob, end: range.end, next: Mutex::new((u64::MAX, 0)) };
                 read(&mut Span::new(run, range, NODES_AHEAD))
             }
-            Place::Stream(_) => self.in_whole(range, 1, &Silent, read),
+            Place::Stream(_) | Place::Tree(..) => self.in_whole(range, 1, &Silent, read),
         }
     }
 
@@ -149,9 +165,21 @@ impl Input {
     ) -> Result<T> {
         match &self.place {
             Place::File(file, _) => read(&mut Span::new(file, range, CONTENT_AHEAD)),
-            Place::Index(index, store, _) => {
+            Place::Index(blob) => {
                 let options = CatOptions { range, workers };
-                piped(index, store.as_ref(), &options, monitor, read)
+                let (index, store) = (blob.index(), blob.store());
+                piped(
+                    |output| cat(index, store, output, OURS.as_ref(), &options, &Quiet(monitor)),
+                    read,
+                )
+            }
+            Place::Tree(path, options) => {
+                let tree = pack::Input::Tree(path);
+                let write = |output: &mut File| {
+                    let output = pack::Output::Stream(output);
+                    pack::pack(tree, output, OURS.as_ref(), options, &Quiet(monitor)).map(|_| ())
+                };
+                piped(write, read)
             }
             Place::Stream(stream) => {
                 let stream = lock(stream).take();
@@ -178,28 +206,16 @@ impl Input {
     }
 }
 
-/// Lets `read` read what `cat` writes.
+/// Lets `read` read what `write` writes meanwhile.
 fn piped<T>(
-    index: &Index,
-    store: &dyn Store,
-    options: &CatOptions,
-    monitor: &dyn Monitor,
+    write: impl FnOnce(&mut File) -> Result<()> + Send,
     read: impl FnOnce(&mut dyn Forward) -> Result<T>,
 ) -> Result<T> {
-    let name = Path::new("a pipe of our own");
-    let (output, input) = {
-        let (reader, writer) = pipe().map_err(Error::io("open", name))?;
-        (File::from(std::os::fd::OwnedFd::from(writer)), reader)
-    };
+    let (reader, writer) = pipe().map_err(Error::io("open", OURS))?;
+    let mut output = File::from(OwnedFd::from(writer));
     widen_pipe(&output);
-    let write = move || {
-        let mut output = output;
-        cat(index, store, &mut output, name, options, &Quiet(monitor))
-    };
-    let (written, done) = beside(write, || {
-        // Closed when this is done, which ends the writer.
-        read(&mut Piped(input))
-    });
+    // Each end is closed when its side is done, which ends the other side.
+    let (written, done) = beside(move || write(&mut output), move || read(&mut Piped(reader)));
     match written {
         // The reader had enough, and says why.
         Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => done,
@@ -250,7 +266,7 @@ impl ReadAt for Run<'_> {
             // A chunk is always fetched whole, so that a gap smaller than one is none.
             let gap = self.blob.index().sizes().avg() as u64;
             let is_run = at <= next.saturating_add(gap) && end > next;
-            let more = if is_run { (2 * len).clamp(gap, FETCH_AHEAD) } else { 0 };
+            let more = if is_run { (2 * len).max(gap).min(FETCH_AHEAD) } else { 0 };
             let until = end.saturating_add(more).min(self.end);
             self.blob.fetch_ahead(at..until).map_err(io::Error::other)?;
             *state = (until, until - at);

@@ -9,8 +9,8 @@
 use std::io::{self, Read};
 use std::ops::Range;
 
-use cairn_formats::catar::{Body, Node};
-use cairn_formats::mtree::{Form, HEADER, line};
+use cairn_formats::catar::Body;
+use cairn_formats::mtree::{Form, HEADER, digest_word, line};
 use cairn_formats::{ChunkId, Digest, flags};
 
 use super::input::Input;
@@ -40,7 +40,7 @@ pub fn mtree(
     if form == Form::Desync {
         writer.lines.put(HEADER)?;
     }
-    monitor.start("Reading", Unit::Bytes, input.len());
+    monitor.start("Reading", Unit::Bytes, input.size());
     let done = walk_content(input, path, workers, monitor, &mut |visit| writer.take(visit));
     // What was read whole before something failed is good.
     let flushed = writer.flush();
@@ -60,12 +60,11 @@ struct Writer<'a, 'o> {
     waiting: Vec<Waiting>,
 }
 
-/// A node whose line is still to be written.
+/// A line that is still to be written.
 struct Waiting {
-    path: Vec<u8>,
-    node: Node,
+    line: String,
     features: u64,
-    /// Where its bytes are, of a file.
+    /// Where the bytes of a file are, whose digest it ends with.
     range: Option<Range<usize>>,
 }
 
@@ -77,7 +76,8 @@ impl Writer<'_, '_> {
         if is_file && node.size() > SMALL {
             self.flush()?;
             let digest = self.digest(features, content)?;
-            return self.lines.put(&line(self.form, path, node, features, Some(&digest)));
+            let line = line(self.form, path, node, features) + &digest_word(features, &digest);
+            return self.lines.put(&line);
         }
         let from = self.bytes.len();
         if is_file {
@@ -85,8 +85,9 @@ impl Writer<'_, '_> {
             content.read_to_end(&mut self.bytes).map_err(|e| self.input.unreadable(e))?;
             self.monitor.advance(node.size());
         }
-        let range = is_file.then(|| from..self.bytes.len());
-        self.waiting.push(Waiting { path: path.to_vec(), node: node.clone(), features, range });
+        let range = is_file.then_some(from..self.bytes.len());
+        let line = line(self.form, path, node, features);
+        self.waiting.push(Waiting { line, features, range });
         if self.bytes.len() >= GATHERED || self.waiting.len() >= WAITING {
             self.flush()?;
         }
@@ -117,9 +118,11 @@ impl Writer<'_, '_> {
         let ranges = self.waiting.iter().filter_map(|waiting| waiting.range.clone());
         let pieces: Vec<&[u8]> = ranges.map(|range| &self.bytes[range]).collect();
         let mut digests = digest.hash_many(&pieces).into_iter();
-        for Waiting { path, node, features, range } in self.waiting.drain(..) {
-            let content = range.and_then(|_| digests.next());
-            self.lines.put(&line(self.form, &path, &node, features, content.as_ref()))?;
+        for Waiting { mut line, features, range } in self.waiting.drain(..) {
+            if let Some(digest) = range.and_then(|_| digests.next()) {
+                line.push_str(&digest_word(features, &digest));
+            }
+            self.lines.put(&line)?;
         }
         self.bytes.clear();
         Ok(())

@@ -49,8 +49,8 @@ pub(super) fn run(args: &Args, context: anyhow::Result<Context>) -> anyhow::Resu
 /// Whether they are the same.
 fn compare(args: &Args, context: &Context) -> anyhow::Result<bool> {
     let access = Access::new(context, &args.sources.reach);
-    let (a, _) = args.sources.open(&args.first, &access, Tell::ByContent)?;
-    let (b, _) = args.sources.open(&args.second, &access, Tell::ByContent)?;
+    let (a, _) = args.sources.open(&args.first, &access, Tell::ByContent, context.digest)?;
+    let (b, _) = args.sources.open(&args.second, &access, Tell::ByContent, context.digest)?;
     let mut output = BufWriter::with_capacity(1 << 16, io::stdout().lock());
     let mut lines = Lines::new(&mut output, Path::new("standard output"));
     let path = bytes_of(args.subpath.as_ref());

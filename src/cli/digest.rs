@@ -18,7 +18,8 @@ use super::looked_into::{Sources, Tell, bytes_of};
 /// stands for what it is the index of.
 #[derive(Debug, Parser)]
 pub(super) struct Args {
-    /// Archive or blob, or index of one; `-` for standard input
+    /// Archive or blob, index of one, or directory; `-` for standard input
+    #[arg(default_value = ".")]
     archive: Location,
 
     /// File or directory in an archive
@@ -31,7 +32,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let access = Access::new(context, &args.sources.reach);
     let tell = if args.subpath.is_some() { Tell::ByContent } else { Tell::ByName };
-    let (input, workers) = args.sources.open(&args.archive, &access, tell)?;
+    let (input, workers) = args.sources.open(&args.archive, &access, tell, context.digest)?;
     let progress = context.progress.without_lines();
     let digest = match &args.subpath {
         None => digest(&input, context.digest, workers, &progress)?,

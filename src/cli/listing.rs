@@ -18,7 +18,8 @@ use super::looked_into::{Sources, Tell, bytes_of};
 /// Nothing is unpacked, and of an index only the chunks are fetched that say what is there.
 #[derive(Debug, Parser)]
 pub(super) struct Args {
-    /// Archive, or index of one; `-` for an archive on standard input
+    /// Archive, index of one, or directory; `-` for an archive on standard input
+    #[arg(default_value = ".")]
     archive: Location,
 
     /// What to list in it, with all that is below
@@ -52,7 +53,7 @@ enum Format {
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let access = Access::new(context, &args.sources.reach);
-    let (input, _) = args.sources.open(&args.archive, &access, Tell::ByContent)?;
+    let (input, _) = args.sources.open(&args.archive, &access, Tell::ByContent, context.digest)?;
     let part = Part {
         path: bytes_of(args.subpath.as_ref()),
         is_shallow: args.no_recursive || !args.recursive,

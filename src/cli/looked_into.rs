@@ -2,19 +2,21 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cairn::Error;
 use cairn::archive::input::Input;
-use cairn_formats::Index;
+use cairn::archive::pack::PackOptions;
+use cairn_formats::{Digest, Index};
 use cairn_store::{Location, Store};
 use clap::Args;
 
 use super::access::Access;
 use super::list::{self, List};
 use super::read_cache::ReadCache;
+use super::selection::Selection;
 use super::store_flags::StoreFlags;
 
 /// How archives are reached.
@@ -51,6 +53,7 @@ impl Sources {
         location: &Location,
         access: &Access<'_>,
         tell: Tell,
+        digest: Digest,
     ) -> anyhow::Result<(Input, usize)> {
         let is_index = match location {
             Location::Remote { .. } => true,
@@ -65,10 +68,26 @@ impl Sources {
             return self.open_index(location, access);
         }
         let input = match location {
-            Location::Local(path) => open_file(path)?,
+            Location::Local(path) => self.open_file(path, digest)?,
             _ => Input::of_stream(io::stdin(), "standard input".to_owned()),
         };
         Ok((input, self.reach.concurrency.workers(0)))
+    }
+
+    /// A directory is looked at as the archive that `tar` makes of it unless told otherwise.
+    fn open_file(&self, path: &Path, digest: Digest) -> anyhow::Result<Input> {
+        let file = File::open(path).map_err(Error::io("open", path))?;
+        let kind = file.metadata().map_err(Error::io("read", path))?.file_type();
+        if kind.is_dir() {
+            let features = Selection::default().features(digest);
+            let workers = self.reach.concurrency.processors();
+            let options = PackOptions { features, shift: None, skip: None, workers };
+            return Ok(Input::of_directory(path, options));
+        }
+        if kind.is_file() || kind.is_block_device() {
+            return Ok(Input::of_file(file, path)?);
+        }
+        Ok(Input::of_stream(Stream(file), path.display().to_string()))
     }
 
     fn open_index(
@@ -109,19 +128,6 @@ fn begins_as_index(path: &Path) -> anyhow::Result<bool> {
 
 fn is_named_as_index(path: &Path) -> bool {
     path.extension().is_some_and(|suffix| suffix == "caidx" || suffix == "caibx")
-}
-
-fn open_file(path: &Path) -> anyhow::Result<Input> {
-    let file = File::open(path).map_err(Error::io("open", path))?;
-    let metadata = file.metadata().map_err(Error::io("read", path))?;
-    if metadata.is_dir() {
-        return Err(Error::file(path, "is a directory; an archive or an index was expected").into());
-    }
-    let kind = metadata.file_type();
-    if kind.is_file() || std::os::unix::fs::FileTypeExt::is_block_device(&kind) {
-        return Ok(Input::of_file(file, path)?);
-    }
-    Ok(Input::of_stream(Stream(file), path.display().to_string()))
 }
 
 /// A pipe.

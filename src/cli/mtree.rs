@@ -17,7 +17,7 @@ use super::looked_into::{Sources, Tell, bytes_of};
 /// List what is in an archive, with digests, in the form of mtree(5)
 #[derive(Debug, Parser)]
 pub(super) struct Args {
-    /// Archive, or index of one; `-` for an archive on standard input
+    /// Archive, index of one, or directory; `-` for an archive on standard input
     archive: Location,
 
     /// What to list in it, with all that is below
@@ -41,7 +41,8 @@ enum Format {
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let access = Access::new(context, &args.sources.reach);
-    let (input, workers) = args.sources.open(&args.archive, &access, Tell::ByContent)?;
+    let (input, workers) =
+        args.sources.open(&args.archive, &access, Tell::ByContent, context.digest)?;
     let form = match args.format {
         Format::Desync => Form::Desync,
         Format::Casync => Form::Casync,

@@ -41,6 +41,21 @@ pub(super) struct Selection {
     uid_range: Option<u64>,
 }
 
+impl Default for Selection {
+    /// As if nothing was said.
+    fn default() -> Self {
+        Self {
+            with: Vec::new(),
+            without: Vec::new(),
+            exclude_nodump: true,
+            exclude_submounts: false,
+            exclude_file: true,
+            uid_shift: None,
+            uid_range: None,
+        }
+    }
+}
+
 /// How many ids a container has, if nothing else is said.
 const RANGE: u64 = 65536;
 

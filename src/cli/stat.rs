@@ -33,7 +33,8 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let access = Access::new(context, &args.sources.reach);
-    let (input, workers) = args.sources.open(&args.archive, &access, Tell::ByContent)?;
+    let (input, workers) =
+        args.sources.open(&args.archive, &access, Tell::ByContent, context.digest)?;
     let progress = context.progress.without_lines();
     let stat = stat(&input, &bytes_of(args.subpath.as_ref()), workers, &progress)?;
     let text: String =

@@ -40,8 +40,11 @@ impl Sample {
     }
 
     fn index(&self) -> Index {
+        self.index_of(ChunkSizes::new(1024, 4096, 16_384).unwrap())
+    }
+
+    fn index_of(&self, sizes: ChunkSizes) -> Index {
         self.sandbox.casync("make tree.catar tree").succeeds();
-        let sizes = ChunkSizes::new(1024, 4096, 16_384).unwrap();
         let options = MakeOptions { sizes, workers: 2, ..MakeOptions::default() };
         let input = Blob::open(&self.sandbox.path("tree.catar")).unwrap();
         let (index, _) = make(input, Some(&*self.store), &options, &Silent).unwrap();
@@ -118,4 +121,12 @@ fn of_two_indexes_only_what_changed_is_fetched() {
     let fetched = sample.store.take().len();
     // The names of the root, and what surrounds the change; chunks at the seams come from both.
     assert!(fetched < 180, "{fetched} of {} chunks", before.len() + after.len());
+}
+
+#[test]
+fn chunks_may_be_large() {
+    let sample = Sample::new();
+    let index = sample.index_of(ChunkSizes::new(1 << 20, 3 << 20, 12 << 20).unwrap());
+    assert_eq!(listed(&sample.input(&index), "").lines().count(), 121);
+    sample.fetched();
 }

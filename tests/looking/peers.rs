@@ -186,3 +186,18 @@ fn json_says_what_is_recorded() {
     let one: serde_json::Value = serde_json::from_str(one.text()).unwrap();
     assert_eq!(one.as_array().unwrap().len(), 1);
 }
+
+#[test]
+fn a_directory_is_the_archive_it_would_be() {
+    let sandbox = sample();
+    for part in ["", "sub"] {
+        let expected = sandbox.casync(&format!("list tree.catar {part}")).succeeds();
+        let listed = sandbox.cairn(&format!("list tree {part}")).succeeds();
+        assert_eq!(listed.text(), expected.text());
+        let expected = sandbox.cairn(&format!("mtree tree.catar {part}")).succeeds();
+        let listed = sandbox.cairn(&format!("mtree tree {part}")).succeeds();
+        assert_eq!(listed.text(), expected.text());
+    }
+    let expected = sandbox.casync("digest tree").succeeds();
+    assert_eq!(sandbox.cairn("digest tree").succeeds().text(), expected.text());
+}

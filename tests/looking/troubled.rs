@@ -13,7 +13,7 @@ fn what_cannot_be_looked_into_is_told() {
     for (words, parts) in [
         ("list absent", &["absent", "No such file"][..]),
         ("list noise", &["noise", "not an archive"]),
-        ("list tree", &["tree", "is a directory"]),
+        ("stat tree a.txt", &["tree", "is a directory"]),
         ("list tree.caidx", &["tree.caidx", "-s"]),
         ("list -i tree.catar -s store", &["tree.catar", "not an index"]),
         ("list tree.catar absent", &["tree.catar", "has no `absent`"]),

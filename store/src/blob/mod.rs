@@ -58,6 +58,11 @@ impl Blob {
         &self.index
     }
 
+    /// The store its chunks are in.
+    pub fn store(&self) -> &dyn Store {
+        self.store.as_ref()
+    }
+
     /// How many bytes the blob has.
     pub fn size(&self) -> u64 {
         self.index.blob_size()
