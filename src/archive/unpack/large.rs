@@ -122,6 +122,9 @@ impl Large {
                 if let Some(old) = old {
                     take_over(old, file, &new.same).map_err(failed("write"))?;
                 }
+                if self.place.fails_late {
+                    file.sync_all().map_err(failed("write"))?;
+                }
                 (&**file, self.place.for_new())
             }
             (None, Some(old)) => {

@@ -37,6 +37,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use cairn_formats::flags;
+use rustix::fs::{AtFlags, FileType, statat};
 use rustix::io::Errno;
 
 use self::board::{Board, Task};
@@ -190,6 +191,11 @@ impl<'a> Unpack<'a> {
             Err(e)
                 if self.options.undo_immutable && Errno::from_io_error(&e) == Some(Errno::PERM) =>
             {
+                let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                let kind = FileType::from_raw_mode(stat.st_mode);
+                if !matches!(kind, FileType::RegularFile | FileType::Directory) {
+                    return Err(e);
+                }
                 undo_immutable(named::open(directory, name)?.as_fd())?;
                 change()
             }

@@ -4,6 +4,7 @@
 //! deepest come first, and none waits for the end of the archive.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use cairn_formats::catar::Node;
+use cairn_store::local::fails_late;
 use rustix::fs::{Mode, fchmod, fstat};
 use rustix::io::Errno;
 
@@ -31,6 +33,8 @@ pub(super) struct Place {
     before: Before,
     /// Whether nothing was in it, so that nothing can be in the way of a new file.
     pub(super) is_blank: bool,
+    /// Whether its file system says only when a file is flushed that it could not be written.
+    pub(super) fails_late: bool,
     /// Whether what is made in it starts with more than it is given.
     passes_on: bool,
     /// What is in it and is not done, and one more while more may come.
@@ -52,7 +56,9 @@ impl Place {
         let is_empty =
             || -> io::Result<bool> { Ok(named::names(directory.fd()?)?.next().is_none()) };
         let is_blank = is_new || is_empty().map_err(failed("read"))?;
+        let file = directory.fd().and_then(|fd| fd.try_clone()).map(File::from);
         let mut place = Self {
+            fails_late: fails_late(&file.map_err(failed("open"))?),
             directory: Arc::clone(&directory),
             parent: None,
             node,
@@ -90,6 +96,7 @@ impl Place {
         self.pending.fetch_add(1, Ordering::Relaxed);
         let mut place = Self {
             directory,
+            fails_late: self.fails_late,
             parent: Some(Arc::clone(self)),
             node: Some(node),
             before: Before { is_new, inherits: self.passes_on },
