@@ -32,7 +32,7 @@ mod window;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -243,6 +243,14 @@ impl<'a> Unpack<'a> {
         self.board.done();
         Ok(())
     }
+}
+
+/// For `map_err`: what was being done, to which file. Its path is put together only then.
+fn failed<'p>(
+    doing: &'static str,
+    path: &'p dyn Fn() -> PathBuf,
+) -> impl FnOnce(io::Error) -> Error + use<'p> {
+    move |e| Error::io(doing, path())(e)
 }
 
 /// Lets nobody wait for one who has failed.

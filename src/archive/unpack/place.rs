@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ use cairn_store::local::fails_late;
 use rustix::fs::{Mode, fchmod, fstat};
 use rustix::io::Errno;
 
-use super::Unpack;
+use super::{Unpack, failed};
 use crate::flow::lock;
 use crate::tree::apply::{Before, Target, passes_on, undo_immutable};
 use crate::tree::beneath::Directory;
@@ -80,7 +80,8 @@ impl Place {
         name: &[u8],
         node: Node,
     ) -> Result<Arc<Self>> {
-        let failed = |doing| Error::io(doing, self.path_of(name));
+        let path = || self.path_of(name);
+        let failed = |doing| failed(doing, &path);
         let is_new = match self.directory.make(name, unpack.apply.first_mode(&node)) {
             Ok(()) => true,
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => false,
@@ -132,6 +133,11 @@ impl Place {
         Ok(())
     }
 
+    /// The open directory.
+    pub(super) fn fd(&self) -> Result<Arc<OwnedFd>> {
+        self.directory.fd().map_err(failed("open", &|| self.directory.path()))
+    }
+
     /// What new files in it start with.
     pub(super) fn for_new(&self) -> Before {
         Before { is_new: true, inherits: self.passes_on }
@@ -171,7 +177,7 @@ impl Place {
     fn finish(self: &Arc<Self>, unpack: &Unpack<'_>) -> Result<()> {
         let Some(node) = &self.node else { return Ok(()) };
         let path = || self.directory.path();
-        let failed = |doing| Error::io(doing, path());
+        let failed = |doing| failed(doing, &path);
         let fd = self.directory.fd().map_err(failed("open"))?;
         if unpack.options.delete && !self.is_blank {
             self.remove_others(unpack)?;
@@ -194,7 +200,8 @@ impl Place {
 
     /// Removes what the archive does not have.
     fn remove_others(&self, unpack: &Unpack<'_>) -> Result<()> {
-        let failed = |doing| Error::io(doing, self.directory.path());
+        let path = || self.directory.path();
+        let failed = |doing| failed(doing, &path);
         let fd = self.directory.fd().map_err(failed("open"))?;
         let known = lock(&self.names);
         for name in named::names(&fd).map_err(failed("read"))? {
@@ -203,7 +210,7 @@ impl Place {
                 unpack.monitor.check()?;
                 unpack
                     .unlocked(fd.as_fd(), &name, || named::remove(fd.as_fd(), &name))
-                    .map_err(Error::io("remove", self.path_of(&name)))?;
+                    .map_err(|e| Error::io("remove", self.path_of(&name))(e))?;
             }
         }
         Ok(())

@@ -45,8 +45,7 @@ impl Small {
         bytes: &[u8],
         worker: &mut Worker,
     ) -> Result<()> {
-        let fd =
-            self.place.directory.fd().map_err(Error::io("open", self.place.directory.path()))?;
+        let fd = self.place.fd()?;
         let made = match &self.node.body {
             Body::File(_) => self.make_file(unpack, fd.as_fd(), bytes, worker),
             _ => self.make_other(unpack, fd.as_fd()),
