@@ -32,10 +32,11 @@ pub(super) const DIRECTORY: OFlags =
 
 /// Directories that are open at once, besides those that are in use and the root. Less than the 1024 files that a
 /// process may have open if nobody says otherwise.
-const MOST_OPEN: usize = 256;
+const MOST_OPEN: usize = 512;
 
-/// Directories on the way to one that was closed that stay open when it is reached again.
-const KEPT_ON_THE_WAY: usize = 64;
+/// Directories on the way to one that was closed that stay open when it is reached again: the next to be reached
+/// are most often those.
+const KEPT_ON_THE_WAY: usize = 384;
 
 /// What a file is in its file system: device and inode.
 pub(super) type Identity = (u64, u64);

@@ -69,6 +69,53 @@ fn what_an_ordinary_user_cannot_give_is_counted() {
 }
 
 #[test]
+#[allow(clippy::print_stderr, reason = "a test that was left out must be seen")]
+fn what_may_not_be_changed_is_changed_only_when_asked_for() {
+    if !is_root("what_may_not_be_changed") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let mut written = Written::new();
+    written.enter("d", 0o755);
+    written.file("f", b"new");
+    written.file("g", b"new");
+    sandbox.write("x.catar", &written.end());
+    for name in ["f", "g", "other"] {
+        sandbox.write(&format!("out/d/{name}"), b"old, and longer");
+    }
+    let _unlocked = Unlocked(&sandbox);
+    let locked = ["out/d/f", "out/d/g", "out/d/other", "out/d"];
+    for name in locked {
+        if !chattr(&sandbox, "+i", name) {
+            eprintln!("NOT RUN: what_may_not_be_changed needs TMPDIR on ext4 or the like");
+            return;
+        }
+    }
+    sandbox.cairn("untar x.catar out").fails(&["out/d/", "not permitted"]);
+    sandbox.cairn("untar x.catar out --delete").fails(&["out/d/", "not permitted"]);
+    assert_eq!(sandbox.read("out/d/f"), b"old, and longer");
+    sandbox.cairn("untar x.catar out --delete --undo-immutable").succeeds_silently();
+    assert_eq!(sandbox.files("out/d"), ["f", "g"]);
+    assert_eq!((sandbox.read("out/d/f"), sandbox.read("out/d/g")), (b"new".into(), b"new".into()));
+}
+
+fn chattr(sandbox: &Sandbox, change: &str, name: &str) -> bool {
+    let done = Command::new("chattr").arg(change).arg(sandbox.path(name)).output();
+    done.unwrap_or_else(|e| panic!("chattr does not start ({e}): run scripts/test"))
+        .status
+        .success()
+}
+
+/// Lets the sandbox be removed.
+struct Unlocked<'a>(&'a Sandbox);
+
+impl Drop for Unlocked<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("chattr").args(["-R", "-i"]).arg(self.0.path("out")).output();
+    }
+}
+
+#[test]
 fn unknown_names_fall_back_to_numbers() {
     if !is_root("unknown_names_fall_back_to_numbers") {
         return;

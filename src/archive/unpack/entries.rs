@@ -128,6 +128,10 @@ impl<'h, 'a> Entries<'h, 'a> {
                 self.open.push(Place::root(self.unpack, Some(*node))?);
                 return Ok(());
             }
+            if decoder.name().is_empty() {
+                let why = "it holds one file and no directory, so that there is no name for it";
+                return Err(Error::file(self.unpack.source.name(), why));
+            }
             let root = Place::root(self.unpack, None)?;
             self.open.push(root);
         }

@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, copy_file_range, ftruncate, unlinkat};
 
 use super::place::Place;
 use super::small::existing;
-use super::{Unpack, Worker, content};
+use super::{Unpack, Worker, content, failed};
 use crate::flow::lock;
 use crate::tree::apply::{Before, Target, undo_immutable};
 use crate::tree::named::{self, install, temporary_name};
@@ -45,7 +45,7 @@ struct New {
 impl Large {
     /// Begins a file, which the place is held for until it is complete.
     pub(super) fn begin(place: &Arc<Place>, name: &[u8], node: Box<Node>) -> Result<Arc<Self>> {
-        let fd = place.directory.fd().map_err(Error::io("open", place.directory.path()))?;
+        let fd = place.fd()?;
         let old = if place.is_blank { None } else { existing(fd.as_fd(), name, node.size()) };
         Ok(Arc::new(Self {
             place: Arc::clone(place),
@@ -67,7 +67,8 @@ impl Large {
         bytes: &[u8],
         worker: &mut Worker,
     ) -> Result<()> {
-        let failed = |doing| Error::io(doing, self.place.path_of(&self.name));
+        let path = || self.place.path_of(&self.name);
+        let failed = |doing| failed(doing, &path);
         if !self.is_in_old(at, bytes, worker)? {
             content::write(&*self.file(unpack)?, at, bytes).map_err(failed("write"))?;
         }
@@ -82,7 +83,7 @@ impl Large {
     fn is_in_old(&self, at: u64, bytes: &[u8], worker: &mut Worker) -> Result<bool> {
         let Some(old) = &self.old else { return Ok(false) };
         let is_same = content::is_same(old, at, bytes, &mut worker.compared)
-            .map_err(Error::io("read", self.place.path_of(&self.name)))?;
+            .map_err(|e| Error::io("read", self.place.path_of(&self.name))(e))?;
         if is_same {
             lock(&self.new).same.push(at..at + bytes.len() as u64);
         }
@@ -91,7 +92,8 @@ impl Large {
 
     /// The new file, which the first who has something for it makes.
     fn file(&self, unpack: &Unpack<'_>) -> Result<Arc<File>> {
-        let failed = |doing| Error::io(doing, self.place.path_of(&self.name));
+        let path = || self.place.path_of(&self.name);
+        let failed = |doing| failed(doing, &path);
         let mut new = lock(&self.new);
         if let Some(file) = &new.file {
             return Ok(Arc::clone(file));
@@ -101,7 +103,6 @@ impl Large {
         let file = named::create(&directory, &self.temporary, mode).map_err(failed("create"))?;
         let file = Arc::new(file);
         new.file = Some(Arc::clone(&file));
-        let path = || self.place.path_of(&self.name);
         let before = self.place.for_new();
         unpack
             .apply
@@ -113,7 +114,7 @@ impl Large {
 
     fn finish(&self, unpack: &Unpack<'_>) -> Result<()> {
         let path = || self.place.path_of(&self.name);
-        let failed = |doing| Error::io(doing, path());
+        let failed = |doing| failed(doing, &path);
         let new = std::mem::take(&mut *lock(&self.new));
         let (file, before) = match (&new.file, &self.old) {
             (Some(file), old) => {
@@ -121,6 +122,9 @@ impl Large {
                 lock(&self.new).file = Some(Arc::clone(file));
                 if let Some(old) = old {
                     take_over(old, file, &new.same).map_err(failed("write"))?;
+                }
+                if self.place.fails_late {
+                    file.sync_all().map_err(failed("write"))?;
                 }
                 (&**file, self.place.for_new())
             }

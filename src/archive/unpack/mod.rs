@@ -32,11 +32,12 @@ mod window;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use cairn_formats::flags;
+use rustix::fs::{AtFlags, FileType, statat};
 use rustix::io::Errno;
 
 use self::board::{Board, Task};
@@ -190,6 +191,11 @@ impl<'a> Unpack<'a> {
             Err(e)
                 if self.options.undo_immutable && Errno::from_io_error(&e) == Some(Errno::PERM) =>
             {
+                let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                let kind = FileType::from_raw_mode(stat.st_mode);
+                if !matches!(kind, FileType::RegularFile | FileType::Directory) {
+                    return Err(e);
+                }
                 undo_immutable(named::open(directory, name)?.as_fd())?;
                 change()
             }
@@ -237,6 +243,14 @@ impl<'a> Unpack<'a> {
         self.board.done();
         Ok(())
     }
+}
+
+/// For `map_err`: what was being done, to which file. Its path is put together only then.
+fn failed<'p>(
+    doing: &'static str,
+    path: &'p dyn Fn() -> PathBuf,
+) -> impl FnOnce(io::Error) -> Error + use<'p> {
+    move |e| Error::io(doing, path())(e)
 }
 
 /// Lets nobody wait for one who has failed.

@@ -4,17 +4,19 @@
 //! deepest come first, and none waits for the end of the archive.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use cairn_formats::catar::Node;
+use cairn_store::local::fails_late;
 use rustix::fs::{Mode, fchmod, fstat};
 use rustix::io::Errno;
 
-use super::Unpack;
+use super::{Unpack, failed};
 use crate::flow::lock;
 use crate::tree::apply::{Before, Target, passes_on, undo_immutable};
 use crate::tree::beneath::Directory;
@@ -31,6 +33,8 @@ pub(super) struct Place {
     before: Before,
     /// Whether nothing was in it, so that nothing can be in the way of a new file.
     pub(super) is_blank: bool,
+    /// Whether its file system says only when a file is flushed that it could not be written.
+    pub(super) fails_late: bool,
     /// Whether what is made in it starts with more than it is given.
     passes_on: bool,
     /// What is in it and is not done, and one more while more may come.
@@ -52,7 +56,9 @@ impl Place {
         let is_empty =
             || -> io::Result<bool> { Ok(named::names(directory.fd()?)?.next().is_none()) };
         let is_blank = is_new || is_empty().map_err(failed("read"))?;
+        let file = directory.fd().and_then(|fd| fd.try_clone()).map(File::from);
         let mut place = Self {
+            fails_late: fails_late(&file.map_err(failed("open"))?),
             directory: Arc::clone(&directory),
             parent: None,
             node,
@@ -74,7 +80,8 @@ impl Place {
         name: &[u8],
         node: Node,
     ) -> Result<Arc<Self>> {
-        let failed = |doing| Error::io(doing, self.path_of(name));
+        let path = || self.path_of(name);
+        let failed = |doing| failed(doing, &path);
         let is_new = match self.directory.make(name, unpack.apply.first_mode(&node)) {
             Ok(()) => true,
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => false,
@@ -90,6 +97,7 @@ impl Place {
         self.pending.fetch_add(1, Ordering::Relaxed);
         let mut place = Self {
             directory,
+            fails_late: self.fails_late,
             parent: Some(Arc::clone(self)),
             node: Some(node),
             before: Before { is_new, inherits: self.passes_on },
@@ -123,6 +131,11 @@ impl Place {
         let is_plain = self.before.is_new && !self.before.inherits && !has_attributes;
         self.passes_on = !is_plain && passes_on(fd.as_fd());
         Ok(())
+    }
+
+    /// The open directory.
+    pub(super) fn fd(&self) -> Result<Arc<OwnedFd>> {
+        self.directory.fd().map_err(failed("open", &|| self.directory.path()))
     }
 
     /// What new files in it start with.
@@ -164,7 +177,7 @@ impl Place {
     fn finish(self: &Arc<Self>, unpack: &Unpack<'_>) -> Result<()> {
         let Some(node) = &self.node else { return Ok(()) };
         let path = || self.directory.path();
-        let failed = |doing| Error::io(doing, path());
+        let failed = |doing| failed(doing, &path);
         let fd = self.directory.fd().map_err(failed("open"))?;
         if unpack.options.delete && !self.is_blank {
             self.remove_others(unpack)?;
@@ -187,7 +200,8 @@ impl Place {
 
     /// Removes what the archive does not have.
     fn remove_others(&self, unpack: &Unpack<'_>) -> Result<()> {
-        let failed = |doing| Error::io(doing, self.directory.path());
+        let path = || self.directory.path();
+        let failed = |doing| failed(doing, &path);
         let fd = self.directory.fd().map_err(failed("open"))?;
         let known = lock(&self.names);
         for name in named::names(&fd).map_err(failed("read"))? {
@@ -196,7 +210,7 @@ impl Place {
                 unpack.monitor.check()?;
                 unpack
                     .unlocked(fd.as_fd(), &name, || named::remove(fd.as_fd(), &name))
-                    .map_err(Error::io("remove", self.path_of(&name)))?;
+                    .map_err(|e| Error::io("remove", self.path_of(&name))(e))?;
             }
         }
         Ok(())

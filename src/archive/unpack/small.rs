@@ -10,7 +10,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use cairn_formats::catar::{Body, Node};
-use rustix::fs::{AtFlags, FileType, Mode, ftruncate, makedev, mknodat, symlinkat, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, Stat, fstat, ftruncate, makedev, mknodat, statat, symlinkat, unlinkat,
+};
 
 use super::place::Place;
 use super::{Unpack, Worker, content};
@@ -43,8 +45,7 @@ impl Small {
         bytes: &[u8],
         worker: &mut Worker,
     ) -> Result<()> {
-        let fd =
-            self.place.directory.fd().map_err(Error::io("open", self.place.directory.path()))?;
+        let fd = self.place.fd()?;
         let made = match &self.node.body {
             Body::File(_) => self.make_file(unpack, fd.as_fd(), bytes, worker),
             _ => self.make_other(unpack, fd.as_fd()),
@@ -111,6 +112,9 @@ impl Small {
         let is_full = content::write(file, 0, bytes).map_err(during("write"))?;
         if !is_full && !bytes.is_empty() {
             ftruncate(file, bytes.len() as u64).map_err(|e| ("size", e.into()))?;
+        }
+        if self.place.fails_late {
+            file.sync_all().map_err(during("write"))?;
         }
         self.give(unpack, Target::Open(file.as_fd()), self.place.for_new())
     }
@@ -198,8 +202,13 @@ impl Small {
 
 /// The file that is there, if it is one of that many bytes and has no other name.
 pub(super) fn existing(directory: BorrowedFd<'_>, name: &[u8], size: u64) -> Option<File> {
-    use std::os::unix::fs::MetadataExt;
+    let fits = |stat: &Stat| {
+        FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+            && stat.st_size as u64 == size
+            && stat.st_nlink == 1
+    };
+    // Looked at first, as to open a device may do more than that.
+    statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).ok().filter(fits)?;
     let file = named::open(directory, name).ok()?;
-    let metadata = file.metadata().ok()?;
-    (metadata.is_file() && metadata.len() == size && metadata.nlink() == 1).then_some(file)
+    fstat(&file).is_ok_and(|stat| fits(&stat)).then_some(file)
 }

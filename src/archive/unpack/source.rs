@@ -22,9 +22,12 @@ use crate::{Error, Result};
 /// How long a pipe is waited for before it is asked whether to wait further.
 const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-/// Bytes that a worker reads at once. Small enough that they are still in the processor's cache when they are
-/// written, large enough to fill the lanes of the hash kernel.
+/// Bytes that a worker reads at once: few enough that they are still in the processor's cache when they are written.
 const WINDOW: u64 = 256 << 10;
+
+/// Bytes of chunks that a worker fetches at once: enough to fill the lanes of the hash kernel. A quarter of it takes
+/// a third longer.
+const CHUNKS: u64 = 1 << 20;
 
 /// An archive to be read.
 pub struct Source<'a> {
@@ -92,7 +95,7 @@ impl<'a> Source<'a> {
             _ if self.size.is_some_and(|size| at >= size) => at..at,
             Kind::Index { index, .. } => {
                 let from = index.position_at(at);
-                let batch = index.batches(from..index.len(), WINDOW).next();
+                let batch = index.batches(from..index.len(), CHUNKS).next();
                 let batch = batch.expect("the byte is in a chunk");
                 index.chunk(batch.start).start..index.chunk(batch.end - 1).end()
             }
