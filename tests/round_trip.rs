@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags, chmod, lgetxattr, llistxattr, lsetxattr,
-    makedev, mknodat, utimensat,
+    AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags, chmod, lgetxattr, llistxattr,
+    lsetxattr, makedev, mknodat, utimensat,
 };
 
 use common::{Sandbox, random};
@@ -49,10 +49,11 @@ fn name() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn kind() -> impl Strategy<Value = Kind> {
-    let device = (any::<bool>(), 0..1_u32 << 12, 0..1_u32 << 20).prop_map(|(is_block, major, minor)| {
-        let kind = if is_block { FileType::BlockDevice } else { FileType::CharacterDevice };
-        Kind::Device(kind, major, minor)
-    });
+    let device =
+        (any::<bool>(), 0..1_u32 << 12, 0..1_u32 << 20).prop_map(|(is_block, major, minor)| {
+            let kind = if is_block { FileType::BlockDevice } else { FileType::CharacterDevice };
+            Kind::Device(kind, major, minor)
+        });
     prop_oneof![
         3 => Just(Kind::Directory),
         4 => (any::<u64>(), 0..3000_usize).prop_map(|(seed, len)| Kind::File(seed, len)),
@@ -66,15 +67,15 @@ fn kind() -> impl Strategy<Value = Kind> {
 }
 
 fn thing() -> impl Strategy<Value = Thing> {
-    let xattrs = prop::collection::btree_map("(user|trusted)\\.[a-z]{1,9}", vec(any::<u8>(), 0..30), 0..3);
+    let xattrs =
+        prop::collection::btree_map("(user|trusted)\\.[a-z]{1,9}", vec(any::<u8>(), 0..30), 0..3);
     let modified = (0..4_000_000_000_i64, 0..1_000_000_000_u32);
-    (vec(name(), 1..4), kind(), 0..0o10000_u32, (0..70_000_u32, 0..70_000_u32), modified, xattrs).prop_map(
-        |(path, kind, permissions, owner, modified, xattrs)| {
+    (vec(name(), 1..4), kind(), 0..0o10000_u32, (0..70_000_u32, 0..70_000_u32), modified, xattrs)
+        .prop_map(|(path, kind, permissions, owner, modified, xattrs)| {
             // No archive has these numbers.
             let owner = (owner.0.min(65_534), owner.1.min(65_534));
             Thing { path, kind, permissions, owner, modified, xattrs }
-        },
-    )
+        })
 }
 
 fn make(root: &Path, things: &[Thing]) {
@@ -109,7 +110,9 @@ fn make(root: &Path, things: &[Thing]) {
         } else if is_root {
             chown(path, Some(uid), Some(gid)).unwrap();
         }
-        for (name, value) in thing.xattrs.iter().filter(|(name, _)| is_root || name.starts_with("user.")) {
+        for (name, value) in
+            thing.xattrs.iter().filter(|(name, _)| is_root || name.starts_with("user."))
+        {
             if is_plain {
                 lsetxattr(path, name.as_str(), value, XattrFlags::empty()).unwrap();
             }

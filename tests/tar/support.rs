@@ -326,7 +326,7 @@ pub fn bytes(content: &Content) -> Vec<u8> {
                 match *piece {
                     Piece::Data { at, len } => {
                         bytes.resize(end + len as usize, 0);
-                        file.read_exact_at(&mut bytes[end..], at).unwrap();
+                        file.file.read_exact_at(&mut bytes[end..], at).unwrap();
                     }
                     Piece::Zeros(len) => bytes.resize(end + len as usize, 0),
                 }
