@@ -9,11 +9,9 @@ use rustix::fs::{
     fchmod, fchown, fgetxattr, flistxattr, fremovexattr, fsetxattr, futimens, getxattr, listxattr,
     removexattr, setxattr, utimensat,
 };
+use rustix::io::Errno;
 
 use crate::tree::beneath::by_descriptor;
-
-/// The most that the names of attributes may take together.
-const LONGEST_LIST: usize = 65536;
 
 /// A file that is given something.
 #[derive(Clone, Copy, Debug)]
@@ -98,15 +96,17 @@ impl Target<'_> {
 
     /// Removes all attributes that are the user's to give and are not the node's.
     pub(super) fn remove_others(&self, node: &Node) -> io::Result<()> {
-        let mut names = vec![0; LONGEST_LIST];
-        let got = match self {
-            Self::Open(fd) => flistxattr(fd, &mut names[..]),
-            Self::Path(fd) => listxattr(by_descriptor(fd), &mut names[..]),
+        let list = |names: &mut [u8]| match self {
+            Self::Open(fd) => flistxattr(fd, names),
+            Self::Path(fd) => listxattr(by_descriptor(fd), names),
         };
-        let got = match got {
-            Err(rustix::io::Errno::NOTSUP) => return Ok(()),
-            got => got?,
+        // Into nothing, it says how long it is.
+        let len = match list(&mut []) {
+            Ok(0) | Err(Errno::NOTSUP) => return Ok(()),
+            len => len?,
         };
+        let mut names = vec![0; len];
+        let got = list(&mut names)?;
         for name in names[..got].split(|&byte| byte == 0) {
             let is_given = name.starts_with(b"user.") || name.starts_with(b"trusted.");
             if is_given && !node.xattrs.iter().any(|xattr| xattr.name == name) {
