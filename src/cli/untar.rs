@@ -221,7 +221,7 @@ impl Args {
         let progress = context.progress.without_lines();
         let stats = {
             let mut out = BufWriter::with_capacity(256 << 10, Patient(output.file()));
-            input.in_whole(0..input.len().unwrap_or(u64::MAX), workers, &progress, |archive| {
+            input.in_whole(0..input.size().unwrap_or(u64::MAX), workers, &progress, |archive| {
                 let archive = BufReader::with_capacity(256 << 10, Watched(archive, &progress));
                 let stats = to_tar(&mut Decoder::new(archive), &mut out)?;
                 out.flush().map_err(cairn::Error::io("write", name))?;
