@@ -70,7 +70,7 @@ fn what_caexclude_files_name_is_left_out() {
         for path in vectors["caexclude_tree"].as_array().unwrap() {
             match path.as_str().unwrap().strip_suffix('/') {
                 Some(directory) => {
-                    fs::create_dir_all(sandbox.path("tree").join(directory)).unwrap()
+                    fs::create_dir_all(sandbox.path("tree").join(directory)).unwrap();
                 }
                 None => sandbox.write(&format!("tree/{}", path.as_str().unwrap()), b"x"),
             }

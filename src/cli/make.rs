@@ -7,15 +7,12 @@ use std::path::{Path, PathBuf};
 
 use cairn::Error;
 use cairn::make::{Input, MakeOptions, MakeStats, make};
-use cairn_formats::ChunkSizes;
-use cairn_formats::chunker::CutRule;
-use cairn_formats::coding::DEFAULT_LEVEL;
 use cairn_store::{Location, WriteStore};
 use clap::Parser;
 
 use super::Context;
 use super::access::Access;
-use super::options::{WriteOptions, is_same_file};
+use super::options::{Cutting, WriteOptions, is_same_file};
 use super::store_flags::{Given, StoreFlags};
 
 /// Chunk a file into a store and write its index
@@ -35,20 +32,8 @@ pub(super) struct Args {
     #[arg(short, long, value_name = "STORE")]
     store: Option<Location>,
 
-    /// Chunk sizes: min:avg:max in KiB, or in bytes if any has a suffix (16K:64K:256K), or the
-    /// average alone (64K), or `auto`
-    #[arg(short = 'm', long, value_name = "SIZES", default_value = "16:64:256")]
-    chunk_size: ChunkSizes,
-
-    /// Cut rule: `buzhash` as casync and desync, or `fastcdc`, which shares no chunks with
-    /// them
-    #[arg(long, value_name = "NAME", default_value = "buzhash")]
-    chunker: CutRule,
-
-    /// Level of zstd compression, 1 (fast) to 19 (small)
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_LEVEL,
-          value_parser = clap::value_parser!(i32).range(1..=19))]
-    level: i32,
+    #[command(flatten)]
+    cutting: Cutting,
 
     /// Read the chunks that the store has already and write those again that are damaged
     #[arg(long)]
@@ -84,10 +69,10 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     // Only now: opening a store may wait for others, and there is nothing to clean up yet.
     context.signals.catch()?;
     let options = MakeOptions {
-        rule: args.chunker,
-        sizes: args.chunk_size,
+        rule: args.cutting.chunker,
+        sizes: args.cutting.chunk_size,
         digest: context.digest,
-        level: args.level,
+        level: args.cutting.level,
         archive: args.index.to_string().ends_with(".caidx"),
         repair: args.repair,
         workers: args

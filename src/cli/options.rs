@@ -10,7 +10,9 @@ use std::thread;
 use anyhow::Context as _;
 use cairn::ids::IdSet;
 use cairn::upkeep::{add_index, id_list};
-use cairn_formats::Form;
+use cairn_formats::chunker::CutRule;
+use cairn_formats::coding::DEFAULT_LEVEL;
+use cairn_formats::{ChunkSizes, Form};
 use cairn_store::{Durability, FormOptions, Location};
 use clap::Args;
 
@@ -92,6 +94,25 @@ impl Ignored {
         }
         Ok(ids)
     }
+}
+
+/// How a blob is cut into chunks, and how these are compressed.
+#[derive(Debug, Args)]
+pub(super) struct Cutting {
+    /// Chunk sizes: min:avg:max in KiB, or in bytes if any has a suffix (16K:64K:256K), or the
+    /// average alone (64K), or `auto`
+    #[arg(short = 'm', long, value_name = "SIZES", default_value = "16:64:256")]
+    pub(super) chunk_size: ChunkSizes,
+
+    /// Cut rule: `buzhash` as casync and desync, or `fastcdc`, which shares no chunks with
+    /// them
+    #[arg(long, value_name = "NAME", default_value = "buzhash")]
+    pub(super) chunker: CutRule,
+
+    /// Level of zstd compression, 1 (fast) to 19 (small)
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_LEVEL,
+          value_parser = clap::value_parser!(i32).range(1..=19))]
+    pub(super) level: i32,
 }
 
 /// How chunks are written.

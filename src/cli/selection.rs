@@ -23,9 +23,13 @@ pub(super) struct Selection {
     exclude_nodump: bool,
 
     /// Leave out what other file systems are mounted on, but for the directories
-    #[arg(short = 'x', long, visible_alias = "one-file-system", value_name = "BOOL", default_value = "no",
-          value_parser = boolean, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "yes", require_equals = true)]
+    #[arg(long, value_name = "BOOL", default_value = "no", value_parser = boolean,
+          action = ArgAction::Set, num_args = 0..=1, default_missing_value = "yes", require_equals = true)]
     exclude_submounts: bool,
+
+    /// The same, as tar says it
+    #[arg(short = 'x', long)]
+    one_file_system: bool,
 
     /// Leave out what `.caexclude` files in the tree name
     #[arg(long, value_name = "BOOL", default_value = "yes", value_parser = boolean, action = ArgAction::Set, num_args = 0..=1,
@@ -49,6 +53,7 @@ impl Default for Selection {
             without: Vec::new(),
             exclude_nodump: true,
             exclude_submounts: false,
+            one_file_system: false,
             exclude_file: true,
             uid_shift: None,
             uid_range: None,
@@ -67,7 +72,7 @@ impl Selection {
         let mut features = with & !union(&self.without);
         for (is_set, bit) in [
             (self.exclude_nodump, flags::EXCLUDE_NODUMP),
-            (self.exclude_submounts, flags::EXCLUDE_SUBMOUNTS),
+            (self.exclude_submounts || self.one_file_system, flags::EXCLUDE_SUBMOUNTS),
             (self.exclude_file, flags::EXCLUDE_FILE),
             (digest == Digest::Sha512_256, flags::SHA512_256),
         ] {

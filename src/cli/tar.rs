@@ -10,15 +10,13 @@ use cairn::archive::tar_input::{self, Source};
 use cairn::cat::widen_pipe;
 use cairn::make::{MakeOptions, MakeStats};
 use cairn::{Error, Monitor};
-use cairn_formats::chunker::CutRule;
-use cairn_formats::coding::DEFAULT_LEVEL;
-use cairn_formats::{ChunkSizes, flags};
+use cairn_formats::flags;
 use cairn_store::{Location, WriteStore, local};
 use clap::{Parser, ValueEnum};
 
 use super::Context;
 use super::access::Access;
-use super::options::WriteOptions;
+use super::options::{Cutting, WriteOptions};
 use super::outlet::{self, Patient};
 use super::selection::Selection;
 use super::store_flags::{Given, StoreFlags};
@@ -43,18 +41,8 @@ pub(super) struct Args {
     #[arg(short, long, value_name = "STORE")]
     store: Option<Location>,
 
-    /// Chunk sizes, as `make` takes them
-    #[arg(short = 'm', long, value_name = "SIZES", default_value = "16:64:256")]
-    chunk_size: ChunkSizes,
-
-    /// Cut rule, as `make` takes it
-    #[arg(long, value_name = "NAME", default_value = "buzhash")]
-    chunker: CutRule,
-
-    /// Level of zstd compression, 1 (fast) to 19 (small)
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_LEVEL,
-          value_parser = clap::value_parser!(i32).range(1..=19))]
-    level: i32,
+    #[command(flatten)]
+    cutting: Cutting,
 
     /// What the source is: a directory (`disk`), or a tar, which may be compressed
     #[arg(long, value_name = "FORMAT", default_value = "disk")]
@@ -153,10 +141,10 @@ impl Args {
             ..self.options(context, None)
         };
         let make = MakeOptions {
-            rule: self.chunker,
-            sizes: self.chunk_size,
+            rule: self.cutting.chunker,
+            sizes: self.cutting.chunk_size,
             digest: context.digest,
-            level: self.level,
+            level: self.cutting.level,
             archive: true,
             repair: false,
             workers: options.workers,

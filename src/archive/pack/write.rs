@@ -13,7 +13,7 @@ use crate::make::source::{Stretch, Want, window};
 use crate::{Error, Monitor, Result, Unit};
 
 /// Zeros written at once where holes cannot be left.
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// Writes an archive with so many workers.
 pub(super) fn write<F: Feed>(
