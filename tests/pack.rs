@@ -7,8 +7,10 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use cairn_formats::catar::{Decoder, Item};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -248,4 +250,38 @@ fn a_file_that_grows_is_told_and_the_archive_is_sound() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("changed while"), "{said}");
     assert_eq!(names(&sandbox.read("out.catar")), [".", "log"]);
+}
+
+#[test]
+fn an_interrupted_tar_leaves_neither_archive_nor_index() {
+    let sandbox = Sandbox::new();
+    for n in 0..20 {
+        sandbox.write(&format!("tree/file{n}"), &random(n, 3_000_000));
+    }
+    for words in ["tar out.catar tree", "tar -s store out.caidx tree"] {
+        let mut in_time = 0;
+        // How long it takes differs: from the first moment on, until it was interrupted some times.
+        for moment in (0..40_u64).cycle().take(400) {
+            let child = sandbox.command(words).stderr(Stdio::piped()).spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(5 * moment));
+            kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+            let output = child.wait_with_output().unwrap();
+            let is_made = sandbox.path("out.catar").exists() || sandbox.path("out.caidx").exists();
+            assert_eq!(is_made, output.status.success(), "{output:?}");
+            if output.status.code() == Some(130) {
+                in_time += 1;
+                let is_left =
+                    |name: &String| !name.starts_with("tree/") && !name.starts_with("store/");
+                let left: Vec<String> = sandbox.files(".").into_iter().filter(is_left).collect();
+                assert!(left.is_empty(), "{left:?}");
+            }
+            if in_time == 3 {
+                break;
+            }
+            let _ = fs::remove_file(sandbox.path("out.catar"));
+            let _ = fs::remove_file(sandbox.path("out.caidx"));
+            let _ = fs::remove_dir_all(sandbox.path("store"));
+        }
+        assert_eq!(in_time, 3, "{words}");
+    }
 }

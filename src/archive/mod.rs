@@ -4,7 +4,7 @@
 //! step        a node on its way into an archive, wherever it comes from
 //! pack        a tree, or steps -> an archive, or chunks of it in a store
 //! tar_input   a tar -> steps                    kept    what of a node in it is recorded
-//! unpack      an archive -> a tree
+//! unpack      an archive -> a tree              seed    a tree that has chunks of it already
 //! tar_output  an archive -> a tar
 //! input       an archive to look into, wherever it is
 //! walk        its nodes, one after the other    lines   where what is said of them goes
@@ -19,6 +19,7 @@ pub mod lines;
 pub mod list;
 pub mod mtree;
 pub mod pack;
+pub mod seed;
 pub mod stat;
 pub mod step;
 pub mod tar_input;

@@ -101,7 +101,7 @@ fn feature(name: &str) -> Result<u64, String> {
 }
 
 /// casync's ways to say yes and no.
-fn boolean(word: &str) -> Result<bool, String> {
+pub(super) fn boolean(word: &str) -> Result<bool, String> {
     match word {
         "1" | "yes" | "y" | "true" | "t" | "on" => Ok(true),
         "0" | "no" | "n" | "false" | "f" | "off" => Ok(false),

@@ -10,17 +10,20 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use cairn::Monitor;
 use cairn::archive::input::{Forward, Input};
+use cairn::archive::seed::TreeSeed;
 use cairn::archive::tar_output::to_tar;
 use cairn::archive::unpack::{Source, UnpackOptions, UnpackStats, unpack};
 use cairn_formats::catar::Decoder;
 use cairn_formats::{Index, flags};
+use cairn_store::combine::Router;
 use cairn_store::{Location, Store};
-use clap::{Parser, ValueEnum};
+use clap::{ArgAction, Parser, ValueEnum};
 
 use super::access::Access;
 use super::list::{self, List};
 use super::outlet::{self, Patient};
 use super::read_cache::ReadCache;
+use super::selection::boolean;
 use super::store_flags::StoreFlags;
 use super::{Context, failure};
 
@@ -50,6 +53,16 @@ pub(super) struct Args {
 
     #[command(flatten)]
     cache: ReadCache,
+
+    /// Take chunks of an index from this directory where it has them; may be given several times
+    #[arg(long, value_name = "DIRECTORY")]
+    seed: Vec<PathBuf>,
+
+    /// Take chunks from what is in the target already: as it takes reading all of it, by default only if a store is
+    /// far away
+    #[arg(long, value_name = "BOOL", value_parser = boolean, action = ArgAction::Set, num_args = 0..=1,
+          default_missing_value = "yes", require_equals = true)]
+    seed_output: Option<bool>,
 
     /// Restore into a directory (`disk`), or write a tar that GNU tar and all others read
     #[arg(long, value_name = "FORMAT", default_value = "disk")]
@@ -105,11 +118,17 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     }
     if args.is_index() {
         let (index, store) = args.open_index(&access)?;
+        context.signals.catch()?;
+        let store = args.with_seeds(&index, store, context)?;
         let name = PathBuf::from(args.archive.without_secrets());
         let source = Source::index(&index, store.as_ref(), &name);
         let workers = args.reach.concurrency.workers(store.in_flight());
         return restore(args, context, &source, workers);
     }
+    anyhow::ensure!(
+        args.seed.is_empty(),
+        "--seed is for an index: an archive has all of its bytes"
+    );
     let workers = args.reach.concurrency.processors();
     let Location::Local(path) = &args.archive else {
         if args.is_stdin() {
@@ -195,6 +214,41 @@ impl Args {
         anyhow::ensure!(!stores.is_empty(), "no store is given: name one with -s");
         let store = access.cached(&stores, &self.cache, self.reach.cache_repair())?;
         Ok((index, store))
+    }
+
+    /// The store, behind the directories that may have chunks as well.
+    fn with_seeds(
+        &self,
+        index: &Index,
+        store: Box<dyn Store>,
+        context: &Context,
+    ) -> anyhow::Result<Box<dyn Store>> {
+        let is_far = list::all(&self.store).any(|store| matches!(store, Location::Remote { .. }));
+        let is_seed = self.seed_output.unwrap_or(is_far)
+            && self.target.read_dir().is_ok_and(|mut names| names.next().is_some());
+        let target = is_seed.then_some(&self.target);
+        let workers = self.reach.concurrency.processors();
+        let mut stores: Vec<Box<dyn Store>> = Vec::new();
+        for root in self.seed.iter().chain(target) {
+            let progress = context.progress.without_lines();
+            match TreeSeed::scan(root, index, workers, &progress) {
+                Ok(seed) => {
+                    let (common, all) = (seed.common(index), index.len());
+                    tracing::info!(seed = %root.display(), "has {common} of {all} chunks");
+                    stores.push(Box::new(seed));
+                }
+                // Nobody asked for it, and it is done without.
+                Err(e) if Some(root) == target && !matches!(e, cairn::Error::Interrupted) => {
+                    failure::warn(&format!("no chunks are taken from the target: {e}"));
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+        if stores.is_empty() {
+            return Ok(store);
+        }
+        stores.push(store);
+        Ok(Box::new(Router::<Box<dyn Store>>::new(stores)))
     }
 
     /// Writes the archive as a tar.

@@ -10,5 +10,6 @@ mod hostile;
 mod picture;
 mod replaced;
 mod round_trips;
+mod seeds;
 mod troubled;
 mod written;

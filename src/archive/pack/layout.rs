@@ -12,7 +12,9 @@ use std::mem;
 use std::sync::Arc;
 
 use cairn_formats::catar::{Child, encode_goodbye, encode_name, encode_node, hash_name};
+use cairn_formats::flags;
 
+use super::map::Map;
 use crate::archive::step::{Content, Named, Origin, Piece, Step};
 use crate::make::source::SHORTEST_HOLE;
 
@@ -78,6 +80,8 @@ pub(super) struct Layout {
     /// Parts that are complete.
     parts: VecDeque<Part>,
     counts: Counts,
+    /// What lies where, if that is asked for.
+    map: Option<Map>,
 }
 
 /// What an archive consists of.
@@ -117,7 +121,18 @@ impl Layout {
             len: 0,
             parts: VecDeque::new(),
             counts: Counts::default(),
+            map: None,
         }
+    }
+
+    /// Also notes what lies where.
+    pub(super) fn mapped(self) -> Self {
+        Self { map: Some(Map::default()), ..self }
+    }
+
+    /// What lies where.
+    pub(super) fn take_map(&mut self) -> Option<Map> {
+        self.map.take()
     }
 
     /// Takes the next step.
@@ -151,11 +166,17 @@ impl Layout {
         }
         let entry = start + (self.records.len() - from) as u64;
         encode_node(&mut self.records, &node, self.features);
+        if let Some(map) = &mut self.map {
+            map.add_records(start, &self.records[from..]);
+        }
         self.at += (self.records.len() - from) as u64;
         self.counts.too_deep += u64::from(self.open.len() >= CASYNC_DEPTH);
         let hash = hash_name(&name);
         if node.is_directory() {
             self.counts.directories += 1;
+            if let Some(map) = &mut self.map {
+                map.enter(&name);
+            }
             self.open.push(Directory { start, entry, hash, children: Vec::new() });
             self.cut();
             return;
@@ -165,6 +186,10 @@ impl Layout {
         } else {
             self.counts.files += 1;
             self.counts.bytes += node.size();
+            if let Some(map) = &mut self.map {
+                let modified = (flags::granularity(self.features) == Some(1)).then_some(node.mtime);
+                map.add_file(self.at, node.size(), &name, modified);
+            }
             self.at += node.size();
             self.add_content(content);
         }
@@ -179,6 +204,10 @@ impl Layout {
             self.open.pop().expect("only what was entered is left");
         let from = self.records.len();
         encode_goodbye(&mut self.records, &mut children, entry, self.at);
+        if let Some(map) = &mut self.map {
+            map.add_records(self.at, &self.records[from..]);
+            map.leave();
+        }
         self.at += (self.records.len() - from) as u64;
         if let Some(parent) = self.open.last_mut() {
             parent.children.push(Child { hash, start, end: self.at });

@@ -10,6 +10,7 @@
 mod content;
 mod feed;
 mod layout;
+mod map;
 mod notices;
 mod stream;
 mod walk;
@@ -23,15 +24,16 @@ use cairn_store::WriteStore;
 
 use self::feed::{StepFeed, TreeFeed};
 pub use self::layout::Counts;
+pub(crate) use self::map::Map;
 use self::notices::Notices;
 use self::stream::{Feed, Stream};
 use self::walk::Tree;
 use self::write::write;
 use crate::archive::step::Step;
 use crate::make::source::window;
-use crate::make::{MakeOptions, MakeStats, chunks_of};
+use crate::make::{MakeOptions, MakeStats, Repeated, chunks_of};
+use crate::monitor::Quiet;
 use crate::tree::Shift;
-use crate::tree::record::Recorder;
 use crate::{Monitor, Result};
 
 /// Where the nodes of an archive come from.
@@ -130,6 +132,28 @@ pub fn make_archive(
     Ok((index, made, stats))
 }
 
+/// What would lie where in the archive of the tree at `root`. Its chunks go to `each` in their order, and
+/// nowhere else.
+pub(crate) fn map(
+    root: &Path,
+    features: u64,
+    make: &MakeOptions,
+    monitor: &dyn Monitor,
+    each: &mut (dyn FnMut(Repeated) + Send),
+) -> Result<Map> {
+    // What is not in a seed is no matter.
+    let quiet = Quiet(monitor);
+    let notices = Notices::new(&quiet);
+    let tree = Tree::new(root, features, None, None, &notices);
+    let window = window(make.workers, make.sizes.max());
+    let stream = Stream::new(TreeFeed::new(tree), features, window, &notices).mapped();
+    chunks_of(&stream, None, make, monitor, &mut |run| {
+        each(run);
+        Ok(())
+    })?;
+    Ok(stream.take_map().unwrap_or_default())
+}
+
 /// What is done with a stream, whatever feeds it.
 trait Use {
     type Result;
@@ -152,14 +176,7 @@ fn with_stream<U: Use>(
     let features = options.features;
     let (result, counts) = match input {
         Input::Tree(root) => {
-            let recorder = Recorder::new(features, options.shift);
-            let tree = Tree {
-                root: root.to_owned(),
-                recorder,
-                honours_excludes: features & flags::EXCLUDE_FILE != 0,
-                skip: options.skip,
-                notices: &notices,
-            };
+            let tree = Tree::new(root, features, options.shift, options.skip, &notices);
             let stream = Stream::new(TreeFeed::new(tree), features, window, &notices);
             (job.stream(&stream, options, monitor)?, stream.counts())
         }

@@ -16,6 +16,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::layout::{Counts, Layout, Part, Segment};
+use super::map::Map;
 use super::notices::Notices;
 use crate::archive::step::{Origin, Step};
 use crate::buffer::Buffer;
@@ -82,6 +83,18 @@ impl<'a, F: Feed> Stream<'a, F> {
         };
         let batches = Mutex::new(Some(0));
         Self { feed, notices, batches, state: Mutex::new(state), progress: Condvar::new() }
+    }
+
+    /// Also notes what lies where.
+    pub(super) fn mapped(self) -> Self {
+        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let state = Mutex::new(State { layout: state.layout.mapped(), ..state });
+        Self { state, ..self }
+    }
+
+    /// What lies where, once all is laid out.
+    pub(super) fn take_map(&self) -> Option<Map> {
+        lock(&self.state).layout.take_map()
     }
 
     /// What the archive consists of, so far.

@@ -14,11 +14,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use cairn_formats::flags;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, openat, statat};
 
 use super::content;
 use super::notices::Notices;
 use crate::archive::step::{Named, Step};
+use crate::tree::Shift;
 use crate::tree::exclude::Excludes;
 use crate::tree::listing::Listing;
 use crate::tree::record::{Failure, Found, Recorded, Recorder};
@@ -40,13 +42,13 @@ const KEPT_OPEN: usize = 128;
 /// A tree that is archived.
 pub(super) struct Tree<'a> {
     /// Where it is.
-    pub(super) root: PathBuf,
-    pub(super) recorder: Recorder,
+    root: PathBuf,
+    recorder: Recorder,
     /// Whether `.caexclude` files say what is left out.
-    pub(super) honours_excludes: bool,
+    honours_excludes: bool,
     /// Device and number of what must not be archived: the archive itself.
-    pub(super) skip: Option<(u64, u64)>,
-    pub(super) notices: &'a Notices<'a>,
+    skip: Option<(u64, u64)>,
+    notices: &'a Notices<'a>,
 }
 
 /// A directory that is being walked through.
@@ -198,7 +200,24 @@ impl Task {
     }
 }
 
-impl Tree<'_> {
+impl<'a> Tree<'a> {
+    /// The tree at `root`, to be recorded as a feature word says.
+    pub(super) fn new(
+        root: &Path,
+        features: u64,
+        shift: Option<Shift>,
+        skip: Option<(u64, u64)>,
+        notices: &'a Notices<'a>,
+    ) -> Self {
+        Self {
+            root: root.to_owned(),
+            recorder: Recorder::new(features, shift),
+            honours_excludes: features & flags::EXCLUDE_FILE != 0,
+            skip,
+            notices,
+        }
+    }
+
     fn find(&self, directory: &Directory, name: &CStr, kind: FileType) -> Result<Option<Found>> {
         let recorded = self.recorder.record(directory.file.as_fd(), name, kind);
         match recorded {

@@ -1,0 +1,128 @@
+//! What lies where in the archive that a tree would be.
+//!
+//! ```text
+//! records | bytes of a file | records | zeros … -> spans, in their order
+//! ```
+//! Records are kept, as little else could give them again; the bytes of files are read anew where they are asked
+//! for.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+/// Everything in an archive, by its place.
+#[derive(Debug, Default)]
+pub(crate) struct Map {
+    spans: Vec<Span>,
+    /// All records, one after the other.
+    records: Vec<u8>,
+    /// All paths below the root, one after the other.
+    paths: Vec<u8>,
+    /// The directory we are in while the map grows, and how long its path and those of the ones above are.
+    path: Vec<u8>,
+    open: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct Span {
+    /// Where it begins in the archive.
+    at: u64,
+    len: u64,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// Where its bytes begin among the records.
+    Records(usize),
+    /// Which of the bytes of paths are that of the file, and when it was modified.
+    File { path: Range<usize>, modified: Option<i64> },
+}
+
+impl Map {
+    /// Records that come next.
+    pub(super) fn add_records(&mut self, at: u64, bytes: &[u8]) {
+        let start = self.records.len();
+        self.records.extend_from_slice(bytes);
+        let len = bytes.len() as u64;
+        match self.spans.last_mut() {
+            Some(Span { len: last, place: Place::Records(_), .. }) => *last += len,
+            _ => self.spans.push(Span { at, len, place: Place::Records(start) }),
+        }
+    }
+
+    /// The bytes of a file of the directory we are in.
+    pub(super) fn add_file(&mut self, at: u64, len: u64, name: &[u8], modified: Option<i64>) {
+        if len == 0 {
+            return;
+        }
+        let start = self.paths.len();
+        self.paths.extend_from_slice(&self.path);
+        self.paths.extend_from_slice(name);
+        let place = Place::File { path: start..self.paths.len(), modified };
+        self.spans.push(Span { at, len, place });
+    }
+
+    /// A directory comes; the name of the root is empty.
+    pub(super) fn enter(&mut self, name: &[u8]) {
+        self.open.push(self.path.len());
+        if !name.is_empty() {
+            self.path.extend_from_slice(name);
+            self.path.push(b'/');
+        }
+    }
+
+    /// The directory has come to its end.
+    pub(super) fn leave(&mut self) {
+        self.path.truncate(self.open.pop().unwrap_or(0));
+    }
+
+    /// So many bytes from a place of the archive, of the tree at `root`. `None` if what they come from is not what
+    /// it was; whether it is to the byte the caller finds out.
+    pub(crate) fn read(&self, root: &Path, at: u64, len: usize) -> io::Result<Option<Vec<u8>>> {
+        let mut bytes = vec![0; len];
+        let mut done = 0;
+        let first = self.spans.partition_point(|span| span.at + span.len <= at);
+        for span in &self.spans[first..] {
+            if done == len {
+                break;
+            }
+            let from = at + done as u64 - span.at;
+            let some = usize::try_from(span.len - from).unwrap_or(usize::MAX).min(len - done);
+            let part = &mut bytes[done..done + some];
+            match &span.place {
+                Place::Records(start) => {
+                    let start = start + from as usize;
+                    part.copy_from_slice(&self.records[start..start + some]);
+                }
+                Place::File { path, modified } => {
+                    let path = Path::new(std::ffi::OsStr::from_bytes(&self.paths[path.clone()]));
+                    let file = open(&root.join(path))?;
+                    if !is_same(&file, span.len, *modified)? {
+                        return Ok(None);
+                    }
+                    file.read_exact_at(part, from)?;
+                }
+            }
+            done += some;
+        }
+        Ok(Some(bytes).filter(|_| done == len))
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    // What is in the place of a file by now may be a pipe or a link.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)
+}
+
+fn is_same(file: &File, len: u64, modified: Option<i64>) -> io::Result<bool> {
+    let now = file.metadata()?;
+    let mtime = now.mtime().wrapping_mul(1_000_000_000).wrapping_add(now.mtime_nsec());
+    Ok(now.is_file() && now.len() == len && modified.is_none_or(|modified| modified == mtime))
+}
