@@ -39,7 +39,7 @@ fn sample() -> Sandbox {
     symlink("a.txt", tree.join("link")).unwrap();
     symlink("some where/é#", tree.join("odd link")).unwrap();
     for (name, mode) in
-        [("big", 0o4755), ("empty", 0o1777), ("a.txt", 0o2640), ("empty.txt", 0o6000)]
+        [("big", 0o4755), ("empty", 0o1777), ("a.txt", 0o2640), ("empty.txt", 0o6400)]
     {
         fs::set_permissions(tree.join(name), fs::Permissions::from_mode(mode)).unwrap();
     }
