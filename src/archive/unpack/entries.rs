@@ -94,6 +94,7 @@ impl<'h, 'a> Entries<'h, 'a> {
                     }
                     if self.open.len() > self.wanted_depth(decoder) {
                         let place = self.open.pop().expect("it was entered");
+                        place.complete();
                         place.release(self.unpack)?;
                     }
                 }
@@ -137,8 +138,9 @@ impl<'h, 'a> Entries<'h, 'a> {
         }
         let name = decoder.name();
         let place = self.open.last().expect("the root was entered");
+        // What is not wanted is in the archive all the same.
+        place.list(self.unpack, name);
         if node.is_directory() {
-            place.list(name);
             let inner = place.enter(self.unpack, name, *node)?;
             self.open.push(inner);
             return Ok(());
@@ -146,7 +148,6 @@ impl<'h, 'a> Entries<'h, 'a> {
         if !self.is_wanted(&node.body) {
             return self.skip(decoder);
         }
-        place.list(name);
         let small = Small { place: Arc::clone(place), name: name.into(), node };
         let hands = self.hands;
         decoder.take_payload(|_, len| hands.borrow_mut().give(small, len))

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use cairn_formats::catar::Node;
@@ -39,6 +39,8 @@ pub(super) struct Place {
     passes_on: bool,
     /// What is in it and is not done, and one more while more may come.
     pending: AtomicUsize,
+    /// Whether all that the archive has in it has come.
+    is_whole: AtomicBool,
     /// The mode to leave it with if the archive does not say.
     mode: Option<u32>,
     /// The names the archive has in it, where others are to be removed.
@@ -66,6 +68,7 @@ impl Place {
             is_blank,
             passes_on: false,
             pending: AtomicUsize::new(1),
+            is_whole: AtomicBool::new(false),
             mode: None,
             names: Mutex::default(),
         };
@@ -104,6 +107,7 @@ impl Place {
             is_blank: is_new,
             passes_on: false,
             pending: AtomicUsize::new(1),
+            is_whole: AtomicBool::new(false),
             mode: None,
             names: Mutex::default(),
         };
@@ -150,11 +154,16 @@ impl Place {
         self.directory.path().join(OsStr::from_bytes(name))
     }
 
-    /// Notes that the archive has such a name here.
-    pub(super) fn list(&self, name: &[u8]) {
-        if !self.is_blank {
+    /// Notes that the archive has such a name here, if others are to be removed.
+    pub(super) fn list(&self, unpack: &Unpack<'_>, name: &[u8]) {
+        if unpack.options.delete && !self.is_blank {
             lock(&self.names).insert(name.into());
         }
+    }
+
+    /// All that the archive has in it has come.
+    pub(super) fn complete(&self) {
+        self.is_whole.store(true, Ordering::Release);
     }
 
     /// One more is to be done in it.
@@ -179,7 +188,8 @@ impl Place {
         let path = || self.directory.path();
         let failed = |doing| failed(doing, &path);
         let fd = self.directory.fd().map_err(failed("open"))?;
-        if unpack.options.delete && !self.is_blank {
+        // Of an archive that broke off nobody knows what else it has.
+        if unpack.options.delete && !self.is_blank && self.is_whole.load(Ordering::Acquire) {
             self.remove_others(unpack)?;
         }
         let target = Target::Open(fd.as_fd());
