@@ -1,7 +1,9 @@
 //! What was found at a name.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use cairn_formats::catar::Node;
@@ -97,6 +99,14 @@ impl Failure {
     pub fn at(self, path: impl AsRef<Path>) -> Error {
         Error::io(self.what, path)(self.source)
     }
+}
+
+/// Whether an open file is one of this length, modified at this time in nanoseconds since 1970 if that is known.
+pub(crate) fn is_still(file: &File, size: u64, modified: Option<i64>) -> io::Result<bool> {
+    let now = file.metadata()?;
+    let mtime = i128::from(now.mtime()) * NANOSECONDS + i128::from(now.mtime_nsec());
+    let is_unmodified = modified.is_none_or(|modified| modified == mtime as i64);
+    Ok(now.is_file() && now.len() == size && is_unmodified)
 }
 
 /// A time since 1970.

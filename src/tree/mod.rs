@@ -26,7 +26,7 @@ pub mod attributes;
 pub mod beneath;
 mod devices;
 pub mod exclude;
-mod found;
+pub(crate) mod found;
 mod ioctl;
 pub mod listing;
 pub mod named;

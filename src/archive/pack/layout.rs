@@ -8,7 +8,9 @@
 //! before the files in them have been read.
 
 use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::mem;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use cairn_formats::catar::{Child, encode_goodbye, encode_name, encode_node, hash_name};
@@ -17,6 +19,10 @@ use cairn_formats::flags;
 use super::map::Map;
 use crate::archive::step::{Content, Named, Origin, Piece, Step};
 use crate::make::source::SHORTEST_HOLE;
+use crate::{Error, Result};
+
+/// No file is longer, in bytes, and so no archive.
+const LONGEST: u64 = i64::MAX as u64;
 
 /// Nodes in a line from the root that casync still reads.
 const CASYNC_DEPTH: usize = 64;
@@ -26,8 +32,8 @@ const CASYNC_DEPTH: usize = 64;
 pub(super) enum Part {
     /// Data of so many bytes.
     Data(Vec<Segment>, usize),
-    /// So many zeros that nobody has to read.
-    Hole(u64),
+    /// So many zeros of a file that nobody has to read.
+    Hole(Arc<Origin>, u64),
 }
 
 impl Segment {
@@ -43,7 +49,7 @@ impl Part {
     pub(super) fn len(&self) -> u64 {
         match self {
             Part::Data(_, len) => *len as u64,
-            Part::Hole(len) => *len,
+            Part::Hole(_, len) => *len,
         }
     }
 }
@@ -52,12 +58,11 @@ impl Part {
 #[derive(Debug)]
 pub(super) enum Segment {
     Bytes(Vec<u8>),
-    /// Bytes of a large file, and whether they are its last.
+    /// Bytes of a large file.
     File {
         file: Arc<Origin>,
         at: u64,
         len: usize,
-        is_last: bool,
     },
     Zeros(usize),
 }
@@ -136,11 +141,20 @@ impl Layout {
     }
 
     /// Takes the next step.
-    pub(super) fn add(&mut self, step: Step) {
+    pub(super) fn add(&mut self, step: Step) -> Result<()> {
         match step {
-            Step::Node(named) => self.add_node(*named),
+            Step::Node(named) => {
+                let len = self.at.checked_add(named.node.size());
+                if len.is_none_or(|len| len > LONGEST) {
+                    let name = OsStr::from_bytes(&named.name);
+                    let why = "with its size the archive would be longer than a file can be";
+                    return Err(Error::file(name, why));
+                }
+                self.add_node(*named);
+            }
             Step::Leave => self.leave(),
         }
+        Ok(())
     }
 
     /// The end of the archive: what is left becomes the last part.
@@ -152,6 +166,11 @@ impl Layout {
     /// A part that is complete.
     pub(super) fn part(&mut self) -> Option<Part> {
         self.parts.pop_front()
+    }
+
+    /// Whether there is one.
+    pub(super) fn has_part(&self) -> bool {
+        !self.parts.is_empty()
     }
 
     pub(super) fn counts(&self) -> Counts {
@@ -225,11 +244,10 @@ impl Layout {
                 self.segments.push(Segment::Bytes(bytes));
             }
             Content::Pieces(file, pieces) => {
-                let last = pieces.len().saturating_sub(1);
-                for (number, piece) in pieces.into_iter().enumerate() {
+                for piece in pieces {
                     match piece {
-                        Piece::Data { at, len } => self.add_data(&file, at, len, number == last),
-                        Piece::Zeros(len) => self.add_zeros(len),
+                        Piece::Data { at, len } => self.add_data(&file, at, len),
+                        Piece::Zeros(len) => self.add_zeros(&file, len),
                     }
                 }
             }
@@ -237,25 +255,24 @@ impl Layout {
     }
 
     /// Bytes of a large file, cut where a part ends.
-    fn add_data(&mut self, file: &Arc<Origin>, mut at: u64, mut left: u64, is_last: bool) {
+    fn add_data(&mut self, file: &Arc<Origin>, mut at: u64, mut left: u64) {
         self.end_records();
         while left > 0 {
             self.cut();
             let room = self.window.saturating_sub(self.len).max(1);
             let len = usize::try_from(left).unwrap_or(usize::MAX).min(room);
-            let is_last = is_last && left == len as u64;
-            self.segments.push(Segment::File { file: file.clone(), at, len, is_last });
+            self.segments.push(Segment::File { file: file.clone(), at, len });
             self.len += len;
             at += len as u64;
             left -= len as u64;
         }
     }
 
-    fn add_zeros(&mut self, len: u64) {
+    fn add_zeros(&mut self, file: &Arc<Origin>, len: u64) {
         self.end_records();
         if len >= SHORTEST_HOLE {
             self.flush();
-            self.parts.push_back(Part::Hole(len));
+            self.parts.push_back(Part::Hole(file.clone(), len));
         } else {
             let len = usize::try_from(len).expect("short holes fit into memory");
             self.segments.push(Segment::Zeros(len));

@@ -10,10 +10,12 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
+
+use crate::tree::found::is_still;
 
 /// Everything in an archive, by its place.
 #[derive(Debug, Default)]
@@ -103,7 +105,7 @@ impl Map {
                 Place::File { path, modified } => {
                     let path = Path::new(std::ffi::OsStr::from_bytes(&self.paths[path.clone()]));
                     let file = open(&root.join(path))?;
-                    if !is_same(&file, span.len, *modified)? {
+                    if !is_still(&file, span.len, *modified)? {
                         return Ok(None);
                     }
                     file.read_exact_at(part, from)?;
@@ -119,10 +121,4 @@ fn open(path: &Path) -> io::Result<File> {
     // What is in the place of a file by now may be a pipe or a link.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)
-}
-
-fn is_same(file: &File, len: u64, modified: Option<i64>) -> io::Result<bool> {
-    let now = file.metadata()?;
-    let mtime = now.mtime().wrapping_mul(1_000_000_000).wrapping_add(now.mtime_nsec());
-    Ok(now.is_file() && now.len() == len && modified.is_none_or(|modified| modified == mtime))
 }

@@ -4,15 +4,15 @@
 //! feed -(tasks, numbered)-> record, read small files xN -(in order)-> layout -> parts -(fill xN)-> stretches
 //! ```
 //! All workers do all of it: whoever finds no part that is ready to be filled records the next names. So no thread
-//! waits for another that is busy, and no more is recorded ahead than a batch for each.
+//! waits for another that is busy, unless some batches more than there are workers have been recorded ahead of it.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::layout::{Counts, Layout, Part, Segment};
@@ -22,10 +22,14 @@ use crate::archive::step::{Origin, Step};
 use crate::buffer::Buffer;
 use crate::flow::lock;
 use crate::make::source::{Source, Stretch, Want};
+use crate::tree::found::is_still;
 use crate::{Error, Result};
 
 /// How long a worker that waits for others sleeps before it asks whether the user wants to stop.
 const PATIENCE: Duration = Duration::from_millis(20);
+
+/// Batches that may come before their turn: each may hold small files and open ones.
+const MOST_WAITING: usize = 4;
 
 /// Where steps come from, in batches. A batch may be turned into steps while others are.
 pub(super) trait Feed: Sync {
@@ -120,11 +124,17 @@ impl<'a, F: Feed> Stream<'a, F> {
                 let (number, at) = state.pass(0);
                 return Ok(Some(Placed { number, at, stretch: Stretch::End }));
             }
+            let is_far_ahead = state.waiting.len() >= MOST_WAITING;
             drop(state);
+            if is_far_ahead {
+                // Somebody is busy with the batch whose turn it is.
+                self.wait();
+                continue;
+            }
             match self.next_batch()? {
                 Some((number, batch)) => {
                     let steps = self.feed.steps(batch)?;
-                    self.lay_out(number, steps);
+                    self.lay_out(number, steps)?;
                 }
                 None => self.wait(),
             }
@@ -148,22 +158,23 @@ impl<'a, F: Feed> Stream<'a, F> {
     }
 
     /// Lays out all batches whose turn it is.
-    fn lay_out(&self, number: u64, steps: Vec<Step>) {
+    fn lay_out(&self, number: u64, steps: Vec<Step>) -> Result<()> {
         let mut state = lock(&self.state);
         state.waiting.insert(number, steps);
         let state: &mut State = &mut state;
         while let Some(steps) = state.waiting.remove(&state.turn) {
             state.turn += 1;
-            steps.into_iter().for_each(|step| state.layout.add(step));
+            steps.into_iter().try_for_each(|step| state.layout.add(step))?;
         }
         state.end_if_complete();
         self.progress.notify_all();
+        Ok(())
     }
 
     /// Waits until others have got on.
     fn wait(&self) {
         let state = lock(&self.state);
-        if !state.is_complete() {
+        if !state.is_complete() && !state.layout.has_part() {
             let woken = self.progress.wait_timeout(state, PATIENCE);
             drop::<(MutexGuard<'_, State>, _)>(woken.unwrap_or_else(PoisonError::into_inner));
         }
@@ -172,7 +183,10 @@ impl<'a, F: Feed> Stream<'a, F> {
     fn fill(&self, part: Part, buffer: &mut Buffer) -> Result<Stretch> {
         let (segments, len) = match part {
             Part::Data(segments, len) => (segments, len),
-            Part::Hole(len) => return Ok(Stretch::Hole(len)),
+            Part::Hole(file, len) => {
+                self.is_read(file);
+                return Ok(Stretch::Hole(len));
+            }
         };
         let mut rest = buffer.front(len);
         for segment in segments {
@@ -181,15 +195,20 @@ impl<'a, F: Feed> Stream<'a, F> {
             match segment {
                 Segment::Bytes(bytes) => place.copy_from_slice(&bytes),
                 Segment::Zeros(_) => place.fill(0),
-                Segment::File { file, at, is_last, .. } => {
+                Segment::File { file, at, .. } => {
                     read(&file, at, place)?;
-                    if is_last && has_changed(&file) {
-                        self.notices.changed(&path_of(&file));
-                    }
+                    self.is_read(file);
                 }
             }
         }
         Ok(Stretch::Data(len))
+    }
+
+    /// A part of a file has been read. Who reads the last of them sees whether it is still what it was.
+    fn is_read(&self, file: Arc<Origin>) {
+        if let Some(origin) = Arc::into_inner(file).filter(has_changed) {
+            self.notices.changed(&path_of(&origin));
+        }
     }
 }
 
@@ -234,10 +253,7 @@ fn read(origin: &Origin, at: u64, place: &mut [u8]) -> Result<()> {
 
 fn has_changed(origin: &Origin) -> bool {
     let Some((size, modified)) = origin.seen else { return false };
-    origin.file.metadata().is_ok_and(|now| {
-        let mtime = now.mtime().wrapping_mul(1_000_000_000).wrapping_add(now.mtime_nsec());
-        (now.len(), mtime) != (size, modified)
-    })
+    is_still(&origin.file, size, Some(modified)).is_ok_and(|is_still| !is_still)
 }
 
 /// What the system says an open file is called: for errors, so that no path is kept for each file.

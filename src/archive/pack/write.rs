@@ -1,7 +1,7 @@
 //! An archive into a file, at all its places at once, or into a pipe, in its order.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -12,8 +12,8 @@ use crate::flow::{Stop, Turns, crew};
 use crate::make::source::{Stretch, Want, window};
 use crate::{Error, Monitor, Result, Unit};
 
-/// Zeros written at once where holes cannot be left.
-static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+/// Zeros written at once where holes cannot be left, in bytes.
+const ZEROS: usize = 64 << 10;
 
 /// Writes an archive with so many workers.
 pub(super) fn write<F: Feed>(
@@ -76,13 +76,9 @@ fn put_at(file: &File, placed: &Placed, data: &[u8]) -> io::Result<()> {
 fn put_next(output: &mut dyn Write, stretch: Stretch, data: &[u8]) -> io::Result<()> {
     match stretch {
         Stretch::Data(_) => output.write_all(data),
-        Stretch::Hole(mut len) => {
-            while len > 0 {
-                let some = len.min(ZEROS.len() as u64);
-                output.write_all(&ZEROS[..some as usize])?;
-                len -= some;
-            }
-            Ok(())
+        Stretch::Hole(len) => {
+            let mut zeros = BufReader::with_capacity(ZEROS, io::repeat(0).take(len));
+            io::copy(&mut zeros, output).map(drop)
         }
         Stretch::End => output.flush(),
     }

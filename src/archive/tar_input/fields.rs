@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use cairn_formats::catar::{Acl, Body, Node, Xattr};
+use cairn_formats::catar::{Acl, Body, Node, Xattr, is_desync};
 use cairn_formats::flags;
 use cairn_formats::tar::{Header, parse_access, parse_default, parse_time};
 
@@ -98,8 +98,13 @@ impl Fields<'_> {
         if self.features & flags::TIMES != 0 {
             node.mtime = self.mtime()?;
         }
-        self.add_xattrs(&mut node)?;
-        self.add_acl(&mut node, names)?;
+        let has = |bits: u64| self.features & bits != 0 || is_desync(self.features);
+        if has(flags::XATTRS | flags::ACL | flags::SELINUX | flags::FCAPS) {
+            self.add_xattrs(&mut node)?;
+        }
+        if has(flags::ACL) {
+            self.add_acl(&mut node, names)?;
+        }
         Ok(node)
     }
 
