@@ -52,6 +52,20 @@ impl Monitor for Quiet<'_> {
     }
 }
 
+/// The same, but what there is to tell of files is told.
+#[derive(Clone, Copy)]
+pub(crate) struct Aside<'a>(pub(crate) &'a dyn Monitor);
+
+impl Monitor for Aside<'_> {
+    fn notice(&self, path: &Path, what: &str) {
+        self.0.notice(path, what);
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.0.is_interrupted()
+    }
+}
+
 /// A monitor that neither shows nor stops anything.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;

@@ -21,7 +21,7 @@ use cairn_store::{Blob, DEFAULT_CACHE, Store};
 use crate::archive::pack::{self, PackOptions};
 use crate::cat::{CatOptions, cat, widen_pipe};
 use crate::flow::{beside, lock};
-use crate::monitor::Quiet;
+use crate::monitor::{Aside, Quiet};
 use crate::{Error, Monitor, Result, Silent};
 
 /// Bytes read at once where the bytes of files are wanted.
@@ -177,7 +177,8 @@ impl Input {
                 let tree = pack::Input::Tree(path);
                 let write = |output: &mut File| {
                     let output = pack::Output::Stream(output);
-                    pack::pack(tree, output, OURS.as_ref(), options, &Quiet(monitor)).map(|_| ())
+                    // That a file changed meanwhile is for the user to know.
+                    pack::pack(tree, output, OURS.as_ref(), options, &Aside(monitor)).map(drop)
                 };
                 piped(write, read)
             }

@@ -43,9 +43,7 @@ fn keep_owner(node: &mut Node, features: u64) -> Result<(), String> {
     }
     for ace in all_aces(&mut node.acl) {
         ace.name = recorded_name(&ace.name, ace.id, features);
-        if !has_numbers {
-            ace.id = 0;
-        }
+        ace.id = rules::number(ace.id, features)?;
     }
     (node.uid, node.gid) = (uid, gid);
     if !has_numbers {

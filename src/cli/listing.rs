@@ -12,6 +12,7 @@ use clap::{ArgAction, Parser, ValueEnum};
 use super::Context;
 use super::access::Access;
 use super::looked_into::{Sources, Tell, bytes_of};
+use super::selection::boolean;
 
 /// List what is in an archive
 ///
@@ -28,7 +29,7 @@ pub(super) struct Args {
     /// Also what is in the directories of a directory: yes or no
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1,
           require_equals = true, default_missing_value = "yes", default_value = "yes",
-          value_parser = parse_yes)]
+          value_parser = boolean)]
     recursive: bool,
 
     /// The same as --recursive=no
@@ -65,13 +66,4 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let mut output = BufWriter::with_capacity(1 << 16, io::stdout().lock());
     list(&input, &part, form, Lines::new(&mut output, Path::new("standard output")))?;
     Ok(())
-}
-
-/// What casync takes for true and false.
-fn parse_yes(text: &str) -> Result<bool, String> {
-    match text {
-        "1" | "yes" | "y" | "true" | "t" | "on" => Ok(true),
-        "0" | "no" | "n" | "false" | "f" | "off" => Ok(false),
-        _ => Err("neither yes nor no".to_owned()),
-    }
 }

@@ -1,7 +1,7 @@
 //! The archives that commands look into.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::fs::{File, FileType};
+use std::io;
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -84,10 +84,7 @@ impl Sources {
             let options = PackOptions { features, shift: None, skip: None, workers };
             return Ok(Input::of_directory(path, options));
         }
-        if kind.is_file() || kind.is_block_device() {
-            return Ok(Input::of_file(file, path)?);
-        }
-        Ok(Input::of_stream(Stream(file), path.display().to_string()))
+        of_file(file, kind, path)
     }
 
     fn open_index(
@@ -130,11 +127,16 @@ fn is_named_as_index(path: &Path) -> bool {
     path.extension().is_some_and(|suffix| suffix == "caidx" || suffix == "caibx")
 }
 
-/// A pipe.
-struct Stream(File);
+/// Opens an archive in a file, or one that comes through a pipe.
+pub(super) fn open_archive(path: &Path) -> anyhow::Result<Input> {
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    let kind = file.metadata().map_err(Error::io("read", path))?.file_type();
+    of_file(file, kind, path)
+}
 
-impl Read for Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
+fn of_file(file: File, kind: FileType, path: &Path) -> anyhow::Result<Input> {
+    if kind.is_file() || kind.is_block_device() {
+        return Ok(Input::of_file(file, path)?);
     }
+    Ok(Input::of_stream(file, path.display().to_string()))
 }

@@ -80,7 +80,6 @@ enum InputFormat {
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let is_index = args.index || args.output.extension().is_some_and(|suffix| suffix == "caidx");
     let stats = if is_index { args.make(context)? } else { args.pack(context)? };
-    context.progress.check()?;
     anyhow::ensure!(
         stats.changed == 0,
         "{}: {} files changed while they were archived: they are in the archive, but may not be as they ever were",

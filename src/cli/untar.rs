@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +12,7 @@ use cairn::archive::input::{Forward, Input};
 use cairn::archive::seed::TreeSeed;
 use cairn::archive::tar_output::to_tar;
 use cairn::archive::unpack::{Source, UnpackOptions, UnpackStats, unpack};
+use cairn::archive::walk::simple;
 use cairn_formats::catar::Decoder;
 use cairn_formats::{Index, flags};
 use cairn_store::combine::Router;
@@ -21,6 +21,7 @@ use clap::{ArgAction, Parser, ValueEnum};
 
 use super::access::Access;
 use super::list::{self, List};
+use super::looked_into::{self, bytes_of};
 use super::outlet::{self, Patient};
 use super::read_cache::ReadCache;
 use super::selection::{boolean, feature};
@@ -81,11 +82,11 @@ pub(super) struct Args {
     no_same_xattrs: bool,
 
     /// Restore only this of what the archive records; a feature or a set as casync names them, may be given several times
-    #[arg(long, value_name = "FEATURE", value_parser = feature)]
+    #[arg(long, value_name = "FEATURE", value_delimiter = ',', value_parser = feature)]
     with: Vec<u64>,
 
     /// Restore all but this; may be given several times
-    #[arg(long, value_name = "FEATURE", value_parser = feature)]
+    #[arg(long, value_name = "FEATURE", value_delimiter = ',', value_parser = feature)]
     without: Vec<u64>,
 
     /// Remove what the archive does not have from the directories it has
@@ -254,18 +255,28 @@ impl Args {
     /// Writes the archive as a tar.
     fn write_tar(&self, context: &Context, access: &Access<'_>) -> anyhow::Result<()> {
         anyhow::ensure!(
-            self.path.is_none() && self.with.is_empty() && self.without.is_empty() && !self.delete,
-            "a tar is written of all that an archive holds: a path, --with, --without and --delete are for directories"
+            self.path.is_none()
+                && self.with.is_empty()
+                && self.without.is_empty()
+                && self.seed.is_empty()
+                && self.seed_output.is_none()
+                && !(self.delete || self.undo_immutable || self.numeric_owner)
+                && !(self.no_same_owner || self.no_same_permissions || self.no_same_xattrs),
+            "a tar is written of all that an archive holds: what is said of files, seeds and the target is for directories"
         );
         let mut workers = self.reach.concurrency.processors();
         let input = if self.is_index() {
             let (index, store) = self.open_index(access)?;
             workers = self.reach.concurrency.workers(store.in_flight());
             Input::of_index(index, Arc::from(store), self.archive.without_secrets())
-        } else if let Location::Local(path) = &self.archive {
-            Input::of_file(File::open(path).map_err(cairn::Error::io("open", path))?, path)?
         } else {
-            Input::of_stream(io::stdin(), "standard input".to_owned())
+            match &self.archive {
+                Location::Local(path) => looked_into::open_archive(path)?,
+                Location::Stdio => Input::of_stream(io::stdin(), "standard input".to_owned()),
+                far => {
+                    anyhow::bail!("{far}: an archive is a file; of its index say so with --index")
+                }
+            }
         };
         let is_stream = outlet::is_stream(&self.target);
         if !is_stream {
@@ -273,16 +284,18 @@ impl Args {
         }
         let (output, name) = outlet::open(&self.target)?;
         let progress = context.progress.without_lines();
-        let stats = {
+        let done = {
             let mut out = BufWriter::with_capacity(256 << 10, Patient(output.file()));
             input.in_whole(0..input.size().unwrap_or(u64::MAX), workers, &progress, |archive| {
                 let archive = BufReader::with_capacity(256 << 10, Watched(archive, &progress));
                 let stats = to_tar(&mut Decoder::new(archive), &mut out)?;
                 out.flush().map_err(cairn::Error::io("write", name))?;
                 Ok(stats)
-            })?
+            })
         };
+        // Whatever an interrupted reader says of it.
         progress.check()?;
+        let stats = done.with_context(|| input.name().to_owned())?;
         output.commit(false).map_err(cairn::Error::io("finish", name))?;
         for path in &stats.left_out {
             let path = String::from_utf8_lossy(path);
@@ -329,9 +342,6 @@ impl Args {
 
     /// The path in the archive, as archives have it.
     fn path(&self) -> Vec<u8> {
-        let Some(path) = self.path.clone() else { return Vec::new() };
-        let bytes = path.into_os_string().into_vec();
-        let parts = bytes.split(|&byte| byte == b'/').filter(|part| !matches!(part, [] | [b'.']));
-        parts.collect::<Vec<_>>().join(&b'/')
+        simple(&bytes_of(self.path.as_ref()))
     }
 }

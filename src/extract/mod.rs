@@ -31,6 +31,7 @@ pub use self::tally::ExtractStats;
 use self::tally::Tally;
 use self::target::Target;
 use crate::check::chunks_in_place;
+use crate::monitor::Quiet;
 use crate::{Error, Monitor, Result, Silent, Unit};
 
 /// How a blob is extracted.
@@ -189,13 +190,4 @@ fn there_now(plan: &Plan, misses: &[Miss], len: usize) -> Vec<bool> {
         is_there[miss.position] = false;
     }
     is_there
-}
-
-/// Passes on the user's wish to end, while another phase is being shown.
-struct Quiet<'a>(&'a dyn Monitor);
-
-impl Monitor for Quiet<'_> {
-    fn is_interrupted(&self) -> bool {
-        self.0.is_interrupted()
-    }
 }
