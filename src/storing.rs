@@ -98,6 +98,24 @@ impl<'a> Storing<'a> {
         self.put(batch)
     }
 
+    /// Whether each of these is in the store, or was put there in this job. If what is there is to be looked at, the
+    /// answer is no, as that takes its bytes.
+    pub(crate) fn have(&self, ids: &[ChunkId]) -> Result<Vec<bool>> {
+        if self.repair.is_some() {
+            return Ok(vec![false; ids.len()]);
+        }
+        let mut have: Vec<bool> = {
+            let seen = lock(&self.seen);
+            ids.iter().map(|id| seen.contains(id)).collect()
+        };
+        let unseen: Vec<usize> = (0..ids.len()).filter(|&at| !have[at]).collect();
+        let asked: Vec<ChunkId> = unseen.iter().map(|&at| ids[at]).collect();
+        for (at, there) in unseen.into_iter().zip(self.store.has_many(&asked)) {
+            have[at] = there?;
+        }
+        Ok(have)
+    }
+
     fn put(&self, batch: Batch) -> Result<()> {
         self.store.put_many(&batch.coded).into_iter().collect::<cairn_store::Result<()>>()?;
         self.stored.fetch_add(batch.coded.len() as u64, Ordering::Relaxed);

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use cairn::archive::encoder_cache::EncoderCache;
 use cairn::archive::pack::{Input, Output, PackOptions, PackStats, make_archive, pack};
 use cairn::archive::tar_input::{self, Source};
 use cairn::cat::widen_pipe;
@@ -56,6 +57,11 @@ pub(super) struct Args {
     #[arg(long)]
     no_time: bool,
 
+    /// Keep in this directory what is known of the source, so that what does not change until the next time is not
+    /// read again; only with -i, and only of directories
+    #[arg(long, value_name = "DIR")]
+    cache_dir: Option<PathBuf>,
+
     /// Print statistics as JSON to standard error
     #[arg(long)]
     print_stats: bool,
@@ -97,6 +103,10 @@ impl Args {
                 "{store}: a store is for chunks, which are made with -i, or with an output that ends in .caidx"
             );
         }
+        anyhow::ensure!(
+            self.cache_dir.is_none(),
+            "--cache-dir is for chunks, which are made with -i: all bytes of an archive are read"
+        );
         self.check_source()?;
         let is_stream = outlet::is_stream(&self.output);
         if !is_stream {
@@ -149,13 +159,34 @@ impl Args {
             workers: options.workers,
         };
         let store: Option<&dyn WriteStore> = Some(&*store);
-        let input = self.input(options.features)?;
+        let cache = self.cache(&options, &make)?;
+        let input = match &cache {
+            Some(cache) => Input::KnownTree(&self.source, cache),
+            None => self.input(options.features)?,
+        };
         let (made, made_stats, stats) =
             make_archive(input, store, &options, &make, &context.progress.without_lines())?;
         context.progress.check()?;
         access.write_index(&index, &made, (0o666, self.write.flush()), &index_place)?;
+        if let Some(cache) = &cache {
+            cache.save()?;
+        }
         self.sum_up(context, &stats, Some(&made_stats))?;
         Ok(stats)
+    }
+
+    /// What is known of the source from the last time.
+    fn cache(
+        &self,
+        options: &PackOptions,
+        make: &MakeOptions,
+    ) -> anyhow::Result<Option<EncoderCache>> {
+        let Some(directory) = &self.cache_dir else { return Ok(None) };
+        anyhow::ensure!(
+            self.input_format == InputFormat::Disk,
+            "--cache-dir is for directories: a tar is read in any case"
+        );
+        Ok(Some(EncoderCache::open(directory, &self.source, options, make)?))
     }
 
     fn options(&self, context: &Context, skip: Option<(u64, u64)>) -> PackOptions {
@@ -211,6 +242,7 @@ impl Args {
             if let Some(made) = made {
                 fields.extend([
                     ("chunks", made.chunks),
+                    ("known", made.known),
                     ("stored", made.stored),
                     ("stored-bytes", made.stored_bytes),
                 ]);

@@ -9,6 +9,7 @@
 //! order of the windows, and the gathering of ids.
 
 mod input;
+mod known;
 pub(crate) mod source;
 mod windows;
 
@@ -24,7 +25,7 @@ use self::source::{Source, Stretch, Want, window};
 use self::windows::Windows;
 use crate::buffer::Buffer;
 use crate::flow::{Gather, Stop, Turns, crew};
-use crate::storing::Storing;
+use crate::storing::{Coders, Storing};
 use crate::{Monitor, Result, Unit};
 
 /// How a blob is cut and stored.
@@ -68,6 +69,8 @@ pub struct MakeStats {
     pub chunks: u64,
     /// Cuts made, those included that the stitcher did not need.
     pub produced: u64,
+    /// Chunks that were known without reading them.
+    pub known: u64,
     /// Distinct chunks that were not in the store yet.
     pub stored: u64,
     /// Plain bytes in these.
@@ -185,6 +188,7 @@ struct Job<'a> {
 struct Counts {
     chunks: AtomicU64,
     produced: AtomicU64,
+    known: AtomicU64,
 }
 
 impl Job<'_> {
@@ -197,21 +201,33 @@ impl Job<'_> {
         let mut coders = self.storing.as_ref().map(Storing::coders);
         let window = window(self.options.workers, self.cutter.sizes().max());
         let want = Want { window, stop: self.stop, monitor: self.monitor };
-        while let Some((number, stretch)) = self.source.next(&want, &mut buffer)? {
+        while let Some((number, mut stretch)) = self.source.next(&want, &mut buffer)? {
+            if let Stretch::Known(known) = &mut stretch {
+                let Some(runs) = self.pass(number, known, &mut buffer, &mut coders)? else {
+                    return Ok(());
+                };
+                self.monitor.advance(stretch.len());
+                gather.put(number, runs)?;
+                continue;
+            }
             let window = buffer.front(stretch.in_memory());
             let Some(pieces) = self.cut(number, &stretch, window) else {
                 // Another worker has failed; the error is its to report.
                 return Ok(());
             };
             let (runs, chunks) = self.name(&pieces, window);
-            if let (Some(storing), Some(coders)) = (&self.storing, &mut coders) {
-                let go_on = || self.monitor.check().map(|()| !self.stop.is_stopped());
-                storing.put_missing(&chunks, coders, go_on)?;
-            }
+            self.put(&chunks, &mut coders)?;
             self.monitor.advance(stretch.len());
             gather.put(number, runs)?;
         }
         Ok(())
+    }
+
+    /// Puts what the store does not have, if there is one.
+    fn put(&self, chunks: &[Chunk<'_>], coders: &mut Option<Coders>) -> Result<()> {
+        let (Some(storing), Some(coders)) = (&self.storing, coders) else { return Ok(()) };
+        let go_on = || self.monitor.check().map(|()| !self.stop.is_stopped());
+        storing.put_missing(chunks, coders, go_on)
     }
 
     fn stats(&self) -> MakeStats {
@@ -220,13 +236,15 @@ impl Job<'_> {
         MakeStats {
             chunks,
             produced: chunks.max(self.counts.produced.load(Ordering::Relaxed)),
+            known: self.counts.known.load(Ordering::Relaxed),
             stored: storing.map_or(0, Storing::stored),
             stored_bytes: storing.map_or(0, Storing::stored_bytes),
         }
     }
 
-    fn cut(&self, number: u64, stretch: &Stretch, window: &[u8]) -> Option<Vec<Piece>> {
+    fn cut(&self, number: u64, stretch: &Stretch<'_>, window: &[u8]) -> Option<Vec<Piece>> {
         match *stretch {
+            Stretch::Known(_) => unreachable!("what is known is not cut"),
             Stretch::Data(_) => {
                 let guesses = self.cutter.cut_window(window);
                 self.counts.produced.fetch_add(guesses.len() as u64, Ordering::Relaxed);

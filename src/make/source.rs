@@ -1,5 +1,9 @@
 //! What a blob is made from, dealt out to workers in numbered stretches.
 
+use std::fmt;
+
+use cairn_formats::ChunkId;
+
 use crate::buffer::Buffer;
 use crate::flow::Stop;
 use crate::{Monitor, Result};
@@ -19,22 +23,44 @@ const LARGEST_WINDOW: usize = 32 << 20;
 pub(crate) const SHORTEST_HOLE: u64 = 1 << 20;
 
 /// A part of the blob.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stretch {
+#[derive(Debug)]
+pub(crate) enum Stretch<'a> {
     /// So many bytes, in the caller's buffer.
     Data(usize),
     /// So many zeros that nobody had to read.
     Hole(u64),
+    /// Chunks that were cut here before, from the same bytes.
+    Known(Known<'a>),
     /// The end, once.
     End,
 }
 
-impl Stretch {
+/// Chunks that follow one another, if one of them begins where the first does: their cuts are those that would be
+/// made anew, and their bytes need not be read.
+pub(crate) struct Known<'a> {
+    /// Their names, and their lengths in bytes.
+    pub(crate) chunks: Vec<(ChunkId, usize)>,
+    /// All of their bytes.
+    pub(crate) len: u64,
+    /// Reads one of them all the same, by its place among them; each at most once.
+    pub(crate) read: Box<ReadKnown<'a>>,
+}
+
+type ReadKnown<'a> = dyn FnMut(usize, &mut [u8]) -> Result<()> + Send + 'a;
+
+impl fmt::Debug for Known<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Known").field(&self.chunks).finish()
+    }
+}
+
+impl Stretch<'_> {
     /// How many bytes of the blob it stands for.
     pub(crate) fn len(&self) -> u64 {
-        match *self {
-            Stretch::Data(len) => len as u64,
-            Stretch::Hole(len) => len,
+        match self {
+            Stretch::Data(len) => *len as u64,
+            Stretch::Hole(len) => *len,
+            Stretch::Known(known) => known.len,
             Stretch::End => 0,
         }
     }
@@ -43,7 +69,7 @@ impl Stretch {
     pub(crate) fn in_memory(&self) -> usize {
         match *self {
             Stretch::Data(len) => len,
-            Stretch::Hole(_) | Stretch::End => 0,
+            Stretch::Hole(_) | Stretch::Known(_) | Stretch::End => 0,
         }
     }
 }
@@ -55,7 +81,7 @@ pub(crate) trait Source: Sync {
 
     /// The next stretch, with its number; none behind the end, or when there is no use in going on. Data is
     /// read into the front of `buffer`.
-    fn next(&self, want: &Want<'_>, buffer: &mut Buffer) -> Result<Option<(u64, Stretch)>>;
+    fn next(&self, want: &Want<'_>, buffer: &mut Buffer) -> Result<Option<(u64, Stretch<'_>)>>;
 }
 
 /// What a worker asks for.

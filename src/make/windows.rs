@@ -44,7 +44,7 @@ impl Source for Windows {
         self.input.size()
     }
 
-    fn next(&self, want: &Want<'_>, buffer: &mut Buffer) -> Result<Option<(u64, Stretch)>> {
+    fn next(&self, want: &Want<'_>, buffer: &mut Buffer) -> Result<Option<(u64, Stretch<'_>)>> {
         if !want.more()? {
             return Ok(None);
         }
@@ -76,7 +76,7 @@ impl Source for Windows {
 }
 
 impl Windows {
-    fn end(&self, state: &mut Position) -> Result<Option<(u64, Stretch)>> {
+    fn end(&self, state: &mut Position) -> Result<Option<(u64, Stretch<'_>)>> {
         if std::mem::replace(&mut state.ended, true) {
             return Ok(None);
         }
@@ -103,7 +103,7 @@ impl Windows {
         state: &mut Position,
         want: &Want<'_>,
         buffer: &mut Buffer,
-    ) -> Result<Option<(u64, Stretch)>> {
+    ) -> Result<Option<(u64, Stretch<'_>)>> {
         if state.ended {
             return Ok(None);
         }

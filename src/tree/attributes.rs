@@ -57,6 +57,8 @@ pub enum FileSystem {
     Fuse,
     /// Another one on top of two others, which keep what it keeps.
     Overlay,
+    /// Kept on another machine, with a clock of its own.
+    Remote,
     /// Made up by the kernel: what is in it cannot be archived.
     Virtual,
     /// Any other.
@@ -79,6 +81,14 @@ impl FileSystem {
             0x4d44 => Self::Fat,
             0x6573_5546 => Self::Fuse,
             0x794c_7630 => Self::Overlay,
+            0x6969 // nfs
+            | 0x517b // smb
+            | 0xff53_4d42 // cifs
+            | 0xfe53_4d42 // smb2
+            | 0x00c3_6400 // ceph
+            | 0x6b41_4653 // afs
+            | 0x0102_1997 // 9p
+            => Self::Remote,
             0x4249_4e4d // binfmt_misc
             | 0x0027_e0eb // cgroup
             | 0x6367_7270 // cgroup2
@@ -99,6 +109,19 @@ impl FileSystem {
             | 0x6265_6572 // sysfs
             => Self::Virtual,
             _ => Self::Other,
+        }
+    }
+
+    /// How far apart two changes of a file may be, in nanoseconds, and leave the same times. `None` where times do
+    /// not tell of every change.
+    pub(super) fn lag(self) -> Option<i64> {
+        match self {
+            // FAT keeps no time for a change of attributes, and programs say what they like.
+            Self::Fat | Self::Fuse | Self::Virtual => None,
+            // Clocks that nobody compares.
+            Self::Remote => Some(600_000_000_000),
+            // The kernel looks at its clock at most every ten milliseconds.
+            Self::Ext4 | Self::Xfs | Self::Btrfs | Self::Overlay | Self::Other => Some(50_000_000),
         }
     }
 

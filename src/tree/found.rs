@@ -9,6 +9,7 @@ use std::path::Path;
 use cairn_formats::catar::Node;
 use rustix::fs::{Statx, makedev};
 
+use super::attributes::FileSystem;
 use crate::Error;
 
 const NANOSECONDS: i128 = 1_000_000_000;
@@ -65,6 +66,9 @@ pub struct Stat {
     pub nlink: u32,
     /// Whether the kernel makes it up. A file then counts as empty, and so must a directory.
     pub is_virtual: bool,
+    /// How long after a change another one may still give it the same times, in nanoseconds; `None` where they say
+    /// nothing, or nobody has asked.
+    pub lag: Option<i64>,
 }
 
 /// What could not be found out, of a file whose path the caller knows.
@@ -78,7 +82,11 @@ pub struct Failure {
 }
 
 impl Stat {
-    pub(super) fn of(stat: &Statx, is_virtual: bool) -> Self {
+    /// What `statx` says, of a file in this kind of file system if that is known.
+    pub(super) fn of(stat: &Statx, kind: Option<FileSystem>) -> Self {
+        // Those of ext3 and the like are whole seconds.
+        let are_whole = (stat.stx_mtime.tv_nsec, stat.stx_ctime.tv_nsec) == (0, 0);
+        let lag = kind.and_then(FileSystem::lag);
         // Times no archive could hold still tell change, cut to what is left of them.
         let time = |sec, nsec| nanoseconds(sec, nsec) as i64;
         Self {
@@ -89,7 +97,8 @@ impl Stat {
             mtime: time(stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec),
             ctime: time(stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec),
             nlink: stat.stx_nlink,
-            is_virtual,
+            is_virtual: kind == Some(FileSystem::Virtual),
+            lag: lag.map(|lag| if are_whole { lag.max(2_000_000_000) } else { lag }),
         }
     }
 }

@@ -41,6 +41,37 @@ impl Names {
         self.uids.get(name, || Ok(User::from_name(text)?.map(|user| user.uid.as_raw())))
     }
 
+    /// What has been said of users and groups by number, in one piece of text.
+    pub(crate) fn said(&self) -> Vec<u8> {
+        let all = |kind: u8, answers: &Answers<u32, Name>| {
+            let known = answers.known.read().unwrap_or_else(PoisonError::into_inner);
+            let line = |(id, name): (&u32, &Option<Name>)| {
+                let name = name.as_deref().map_or("-".to_owned(), hex);
+                format!("{}{id} {name}\n", kind as char)
+            };
+            known.iter().map(line).collect::<String>()
+        };
+        (all(b'u', &self.users) + &all(b'g', &self.groups)).into_bytes()
+    }
+
+    /// Whether all of this would be said again.
+    pub(crate) fn agree(&self, said: &[u8]) -> io::Result<bool> {
+        let Ok(said) = str::from_utf8(said) else { return Ok(false) };
+        for line in said.lines() {
+            let Some((id, name)) = line.split_once(' ') else { return Ok(false) };
+            let number = |id: &str| id.parse().unwrap_or(u32::MAX);
+            let now = match id.split_at_checked(1) {
+                Some(("u", id)) => self.user(number(id))?,
+                Some(("g", id)) => self.group(number(id))?,
+                _ => return Ok(false),
+            };
+            if now.as_deref().map_or("-".to_owned(), hex) != name {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The number of a group; `None` if there is none of that name.
     pub fn gid(&self, name: &[u8]) -> io::Result<Option<u32>> {
         let Ok(text) = str::from_utf8(name) else { return Ok(None) };
@@ -55,6 +86,11 @@ pub fn is_portable(name: &[u8]) -> bool {
     let begins = first.is_ascii_alphabetic() || *first == b'_';
     let goes_on = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     begins && rest.iter().all(goes_on) && name.len() <= 255 && name != b"root"
+}
+
+/// As digits, so that whatever is in a name ends no line.
+fn hex(name: &[u8]) -> String {
+    name.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn name(name: &str) -> Name {

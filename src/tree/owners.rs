@@ -32,6 +32,11 @@ impl Owners {
         Self { features, shift, names: Names::default() }
     }
 
+    /// The names that have been asked for.
+    pub(super) fn names(&self) -> &Names {
+        &self.names
+    }
+
     /// Records who owns a node.
     pub(super) fn record(&self, node: &mut Node, uid: u32, gid: u32) -> io::Result<()> {
         (node.uid, node.gid) = (self.id(uid)?, self.id(gid)?);

@@ -29,6 +29,7 @@ use rustix::io::Errno;
 use super::attributes::{self, FileSystem};
 use super::devices::Devices;
 use super::found::nanoseconds;
+use super::names::Names;
 use super::owners::{Owners, Shift};
 use super::rules;
 use super::xattrs::{self, Reach};
@@ -93,6 +94,19 @@ impl Recorder {
             }
         }
         Err(failed("record")(io::Error::other("it keeps becoming something else")))
+    }
+
+    /// What tells whether a regular file is still the same, without opening it. `None` if it is anything else, or is
+    /// to be looked at in whole.
+    pub(crate) fn glance(&self, directory: BorrowedFd<'_>, name: &CStr) -> Option<Stat> {
+        let stat = stat_at(directory, name).ok()?;
+        let is_plain = kind_of(&stat) == FileType::RegularFile && !self.is_other_mount(&stat);
+        is_plain.then(|| Stat::of(&stat, None))
+    }
+
+    /// The names of owners that have been asked for.
+    pub(crate) fn names(&self) -> &Names {
+        self.owners.names()
     }
 
     /// `None` if it is of another kind.
@@ -170,7 +184,7 @@ impl Recorder {
             let label = xattrs::label_of_link(directory, name);
             node.selinux = label.map_err(failed("read the label of"))?;
         }
-        let stat = Stat::of(&stat, false);
+        let stat = Stat::of(&stat, None);
         Ok(Some(Recorded::Found(Box::new(Found { node, file: None, stat }))))
     }
 
@@ -198,7 +212,7 @@ impl Recorder {
         };
         let mut node = self.begin(body, &stat)?;
         self.add_xattrs(&mut node, Reach::Held(file.as_fd()))?;
-        let stat = Stat::of(&stat, false);
+        let stat = Stat::of(&stat, None);
         Ok(Some(Recorded::Found(Box::new(Found { node, file: None, stat }))))
     }
 
@@ -222,7 +236,7 @@ impl Recorder {
             let projid = attributes::projid(file.as_fd(), kind);
             node.projid = projid.map_err(failed("read the project of"))?;
         }
-        Ok(Found { node, file: Some(file), stat: Stat::of(stat, is_virtual) })
+        Ok(Found { node, file: Some(file), stat: Stat::of(stat, Some(kind)) })
     }
 
     /// The kind of file system a file or directory is in, and its attributes as far as they are to be recorded or to

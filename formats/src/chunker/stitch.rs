@@ -48,6 +48,11 @@ impl<'a> Stitcher<'a> {
         Self { cutter, carry: Vec::new() }
     }
 
+    /// Whether a chunk begins with the next byte.
+    pub fn is_at_cut(&self) -> bool {
+        self.carry.is_empty()
+    }
+
     /// Takes the next window with its guesses, and returns the chunks that end in it.
     pub fn window(&mut self, window: &[u8], guesses: &[usize]) -> Vec<Piece> {
         let mut pieces = Vec::with_capacity(guesses.len() + 1);

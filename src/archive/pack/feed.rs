@@ -1,63 +1,89 @@
-//! What feeds an archive with steps: a tree, or whatever gives steps one after the other.
+//! What feeds an archive: a tree, or whatever gives steps one after the other.
 
 use std::sync::Mutex;
 
-use super::stream::Feed;
+use super::encoded::{Next, mark};
+use super::notices::Notices;
 use super::walk::{Task, Tree, Walk};
+use super::{Input, PackOptions};
 use crate::Result;
+use crate::archive::encoder_cache::EncoderCache;
 use crate::archive::step::Step;
 use crate::flow::lock;
 
 /// Steps taken at once from what gives them one by one.
 const BATCH: usize = 64;
 
-/// A tree of files.
-pub(super) struct TreeFeed<'a> {
-    tree: Tree<'a>,
-    walk: Mutex<Walk>,
-}
-
-impl<'a> TreeFeed<'a> {
-    pub(super) fn new(tree: Tree<'a>) -> Self {
-        Self { tree, walk: Mutex::default() }
-    }
-}
-
-impl Feed for TreeFeed<'_> {
-    type Batch = Vec<Task>;
-
-    fn next(&self) -> Result<Option<Vec<Task>>> {
-        let tasks = lock(&self.walk).next(&self.tree)?;
-        Ok(Some(tasks).filter(|tasks| !tasks.is_empty()))
-    }
-
-    fn steps(&self, batch: Vec<Task>) -> Result<Vec<Step>> {
-        batch.into_iter().filter_map(|task| task.step(&self.tree).transpose()).collect()
-    }
-}
-
-/// Steps that come one after the other.
-pub(super) struct StepFeed<'a> {
-    steps: Mutex<Steps<'a>>,
+/// Where an archive comes from, in batches. One may be encoded while others are.
+pub(super) enum Feed<'a> {
+    /// A tree of files, and how far the walk through it has come.
+    Tree(Box<Tree<'a>>, Mutex<Walk>),
+    /// Steps for an archive with a feature word.
+    Steps(u64, Mutex<Steps<'a>>),
 }
 
 type Steps<'a> = Box<dyn Iterator<Item = Result<Step>> + Send + 'a>;
 
-impl<'a> StepFeed<'a> {
-    pub(super) fn new(steps: Steps<'a>) -> Self {
-        Self { steps: Mutex::new(steps) }
-    }
+/// What is known of what comes next while it is still in order.
+pub(super) enum Batch {
+    Tasks(Vec<Task>),
+    Steps(Vec<Step>),
 }
 
-impl Feed for StepFeed<'_> {
-    type Batch = Vec<Step>;
-
-    fn next(&self) -> Result<Option<Vec<Step>>> {
-        let steps: Vec<Step> = lock(&self.steps).by_ref().take(BATCH).collect::<Result<_>>()?;
-        Ok(Some(steps).filter(|steps| !steps.is_empty()))
+impl<'a> Feed<'a> {
+    pub(super) fn new(input: Input<'a>, options: &PackOptions, notices: &'a Notices<'a>) -> Self {
+        let (root, cache) = match input {
+            Input::Tree(root) => (root, None),
+            Input::KnownTree(root, cache) => (root, Some(cache)),
+            Input::Steps(steps) => return Feed::Steps(options.features, Mutex::new(steps)),
+        };
+        Feed::Tree(Box::new(Tree::new(root, options, notices, cache)), Mutex::default())
     }
 
-    fn steps(&self, batch: Vec<Step>) -> Result<Vec<Step>> {
-        Ok(batch)
+    /// What is known of the tree from an earlier time.
+    pub(super) fn cache(&self) -> Option<&'a EncoderCache> {
+        match self {
+            Feed::Tree(tree, _) => tree.cache(),
+            Feed::Steps(..) => None,
+        }
+    }
+
+    /// The next batch; none at the end. It is asked by one worker after the other.
+    pub(super) fn next(&self) -> Result<Option<Batch>> {
+        Ok(match self {
+            Feed::Tree(tree, walk) => {
+                let tasks = lock(walk).next(tree)?;
+                Some(tasks).filter(|tasks| !tasks.is_empty()).map(Batch::Tasks)
+            }
+            Feed::Steps(_, steps) => {
+                let steps = lock(steps).by_ref().take(BATCH).collect::<Result<Vec<Step>>>()?;
+                Some(steps).filter(|steps| !steps.is_empty()).map(Batch::Steps)
+            }
+        })
+    }
+
+    /// What a batch adds to the archive.
+    pub(super) fn encode(&self, batch: Batch) -> Result<Vec<Next>> {
+        match (self, batch) {
+            (Feed::Tree(tree, _), Batch::Tasks(tasks)) => {
+                let nexts = tasks.into_iter().filter_map(|task| task.encode(tree).transpose());
+                let mut nexts: Vec<Next> = nexts.collect::<Result<_>>()?;
+                if let Some(cache) = tree.cache() {
+                    mark(&mut nexts, cache);
+                }
+                Ok(nexts)
+            }
+            (Feed::Steps(features, _), Batch::Steps(steps)) => {
+                Ok(steps.into_iter().map(|step| Next::of(step, *features)).collect())
+            }
+            _ => unreachable!("batches go back where they came from"),
+        }
+    }
+
+    /// Lets the cache know what owners are called.
+    pub(super) fn name_owners(&self) {
+        if let Feed::Tree(tree, _) = self {
+            tree.name_owners();
+        }
     }
 }

@@ -7,18 +7,17 @@
 //! Nothing is read here. All sizes are known, so that the tables at the ends of directories can be written
 //! before the files in them have been read.
 
-use std::collections::VecDeque;
 use std::ffi::OsStr;
-use std::mem;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
 
-use cairn_formats::catar::{Child, encode_goodbye, encode_name, encode_node, hash_name};
+use cairn_formats::catar::{Child, encode_goodbye, hash_name};
 use cairn_formats::flags;
 
+use super::encoded::{Bytes, Encoded, Next};
 use super::map::Map;
-use crate::archive::step::{Content, Named, Origin, Piece, Step};
-use crate::make::source::SHORTEST_HOLE;
+use super::parts::{Part, Parts, Segment};
+use crate::archive::encoder_cache::{Atom, EncoderCache, marks};
+use crate::archive::step::{Content, Piece};
 use crate::{Error, Result};
 
 /// No file is longer, in bytes, and so no archive.
@@ -27,64 +26,18 @@ const LONGEST: u64 = i64::MAX as u64;
 /// Nodes in a line from the root that casync still reads.
 const CASYNC_DEPTH: usize = 64;
 
-/// A part of an archive, to be filled with bytes.
-#[derive(Debug)]
-pub(super) enum Part {
-    /// Data of so many bytes.
-    Data(Vec<Segment>, usize),
-    /// So many zeros of a file that nobody has to read.
-    Hole(Arc<Origin>, u64),
-}
-
-impl Segment {
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Segment::Bytes(bytes) => bytes.len(),
-            Segment::File { len, .. } | Segment::Zeros(len) => *len,
-        }
-    }
-}
-
-impl Part {
-    pub(super) fn len(&self) -> u64 {
-        match self {
-            Part::Data(_, len) => *len as u64,
-            Part::Hole(_, len) => *len,
-        }
-    }
-}
-
-/// Where the bytes of a piece of an archive are.
-#[derive(Debug)]
-pub(super) enum Segment {
-    Bytes(Vec<u8>),
-    /// Bytes of a large file.
-    File {
-        file: Arc<Origin>,
-        at: u64,
-        len: usize,
-    },
-    Zeros(usize),
-}
-
 /// An archive that grows at its end.
 #[derive(Debug)]
-pub(super) struct Layout {
+pub(super) struct Layout<'a> {
     features: u64,
-    /// The most data in a part, in bytes.
-    window: usize,
     /// Where in the archive the next byte comes.
     at: u64,
     /// The directories we are in.
     open: Vec<Directory>,
-    /// Records that follow one another.
-    records: Vec<u8>,
-    /// The part that is being filled, and its length but for the records.
-    segments: Vec<Segment>,
-    len: usize,
-    /// Parts that are complete.
-    parts: VecDeque<Part>,
+    parts: Parts<'a>,
     counts: Counts,
+    /// Whether atoms have marks.
+    is_marked: bool,
     /// What lies where, if that is asked for.
     map: Option<Map>,
 }
@@ -113,19 +66,16 @@ struct Directory {
     children: Vec<Child>,
 }
 
-impl Layout {
+impl<'a> Layout<'a> {
     /// An archive with this feature word, in parts of at most `window` bytes.
-    pub(super) fn new(features: u64, window: usize) -> Self {
+    pub(super) fn new(features: u64, window: usize, cache: Option<&'a EncoderCache>) -> Self {
         Self {
             features,
-            window,
             at: 0,
             open: Vec::new(),
-            records: Vec::new(),
-            segments: Vec::new(),
-            len: 0,
-            parts: VecDeque::new(),
+            parts: Parts::new(window, cache),
             counts: Counts::default(),
+            is_marked: cache.is_some(),
             map: None,
         }
     }
@@ -140,19 +90,19 @@ impl Layout {
         self.map.take()
     }
 
-    /// Takes the next step.
-    pub(super) fn add(&mut self, step: Step) -> Result<()> {
-        match step {
-            Step::Node(named) => {
-                let len = self.at.checked_add(named.node.size());
+    /// Takes what comes next.
+    pub(super) fn add(&mut self, next: Next) -> Result<()> {
+        match next {
+            Next::Node(node) => {
+                let len = self.at.checked_add(node.size());
                 if len.is_none_or(|len| len > LONGEST) {
-                    let name = OsStr::from_bytes(&named.name);
+                    let name = OsStr::from_bytes(&node.name);
                     let why = "with its size the archive would be longer than a file can be";
                     return Err(Error::file(name, why));
                 }
-                self.add_node(*named);
+                self.add_node(*node);
             }
-            Step::Leave => self.leave(),
+            Next::Leave => self.leave(),
         }
         Ok(())
     }
@@ -160,145 +110,102 @@ impl Layout {
     /// The end of the archive: what is left becomes the last part.
     pub(super) fn end(&mut self) {
         debug_assert!(self.open.is_empty(), "all directories have been left");
-        self.flush();
+        self.parts.finish();
     }
 
     /// A part that is complete.
     pub(super) fn part(&mut self) -> Option<Part> {
-        self.parts.pop_front()
+        self.parts.next()
     }
 
     /// Whether there is one.
     pub(super) fn has_part(&self) -> bool {
-        !self.parts.is_empty()
+        self.parts.is_ready()
     }
 
     pub(super) fn counts(&self) -> Counts {
         self.counts
     }
 
-    fn add_node(&mut self, Named { name, node, content }: Named) {
+    fn add_node(&mut self, node: Encoded) {
+        let size = node.size();
+        let Encoded { name, records, entry, body, mtime, mark, .. } = node;
         let start = self.at;
-        let from = self.records.len();
-        if !self.open.is_empty() {
-            encode_name(&mut self.records, &name);
-        }
-        let entry = start + (self.records.len() - from) as u64;
-        encode_node(&mut self.records, &node, self.features);
+        let len = records.len() as u64;
         if let Some(map) = &mut self.map {
-            map.add_records(start, &self.records[from..]);
+            map.add_records(start, &records);
         }
-        self.at += (self.records.len() - from) as u64;
+        self.at += len;
+        self.parts.add_records(records);
         self.counts.too_deep += u64::from(self.open.len() >= CASYNC_DEPTH);
         let hash = hash_name(&name);
-        if node.is_directory() {
-            self.counts.directories += 1;
-            if let Some(map) = &mut self.map {
-                map.enter(&name);
+        let atom = Atom { len: len + size, mark };
+        match body {
+            Bytes::Directory => {
+                self.counts.directories += 1;
+                if let Some(map) = &mut self.map {
+                    map.enter(&name);
+                }
+                let entry = start + entry as u64;
+                self.open.push(Directory { start, entry, hash, children: Vec::new() });
+                return self.parts.end_atom(atom);
             }
-            self.open.push(Directory { start, entry, hash, children: Vec::new() });
-            self.cut();
-            return;
+            Bytes::Other => self.counts.others += 1,
+            Bytes::File(..) | Bytes::Later(..) => {
+                self.counts.files += 1;
+                self.counts.bytes += size;
+                if let Some(map) = &mut self.map {
+                    let modified = (flags::granularity(self.features) == Some(1)).then_some(mtime);
+                    map.add_file(self.at, size, &name, modified);
+                }
+                self.at += size;
+            }
         }
-        if matches!(content, Content::None) {
-            self.counts.others += 1;
-        } else {
-            self.counts.files += 1;
-            self.counts.bytes += node.size();
-            if let Some(map) = &mut self.map {
-                let modified = (flags::granularity(self.features) == Some(1)).then_some(node.mtime);
-                map.add_file(self.at, node.size(), &name, modified);
+        match body {
+            Bytes::File(_, content) => self.add_content(content),
+            Bytes::Later(file, _) if size > 0 => {
+                self.parts.add(Segment::Later(file, 0, size as usize));
             }
-            self.at += node.size();
-            self.add_content(content);
+            _ => {}
         }
         if let Some(parent) = self.open.last_mut() {
             parent.children.push(Child { hash, start, end: self.at });
         }
-        self.cut();
+        self.parts.end_atom(atom);
     }
 
     fn leave(&mut self) {
         let Directory { start, entry, hash, mut children } =
             self.open.pop().expect("only what was entered is left");
-        let from = self.records.len();
-        encode_goodbye(&mut self.records, &mut children, entry, self.at);
+        let mut records = Vec::new();
+        encode_goodbye(&mut records, &mut children, entry, self.at);
         if let Some(map) = &mut self.map {
-            map.add_records(self.at, &self.records[from..]);
+            map.add_records(self.at, &records);
             map.leave();
         }
-        self.at += (self.records.len() - from) as u64;
+        let len = records.len() as u64;
+        self.at += len;
+        let mark = if self.is_marked { marks(&[&records]).next() } else { None };
+        self.parts.add_records(records);
         if let Some(parent) = self.open.last_mut() {
             parent.children.push(Child { hash, start, end: self.at });
         }
-        self.cut();
+        self.parts.end_atom(Atom { len, mark });
     }
 
     fn add_content(&mut self, content: Content) {
         match content {
             Content::None => {}
             Content::Bytes(bytes) if bytes.is_empty() => {}
-            Content::Bytes(bytes) => {
-                self.end_records();
-                self.len += bytes.len();
-                self.segments.push(Segment::Bytes(bytes));
-            }
+            Content::Bytes(bytes) => self.parts.add(Segment::Bytes(bytes)),
             Content::Pieces(file, pieces) => {
                 for piece in pieces {
-                    match piece {
-                        Piece::Data { at, len } => self.add_data(&file, at, len),
-                        Piece::Zeros(len) => self.add_zeros(&file, len),
-                    }
+                    self.parts.add(match piece {
+                        Piece::Data { at, len } => Segment::File(file.clone(), at, len as usize),
+                        Piece::Zeros(len) => Segment::Zeros(file.clone(), len as usize),
+                    });
                 }
             }
-        }
-    }
-
-    /// Bytes of a large file, cut where a part ends.
-    fn add_data(&mut self, file: &Arc<Origin>, mut at: u64, mut left: u64) {
-        self.end_records();
-        while left > 0 {
-            self.cut();
-            let room = self.window.saturating_sub(self.len).max(1);
-            let len = usize::try_from(left).unwrap_or(usize::MAX).min(room);
-            self.segments.push(Segment::File { file: file.clone(), at, len });
-            self.len += len;
-            at += len as u64;
-            left -= len as u64;
-        }
-    }
-
-    fn add_zeros(&mut self, file: &Arc<Origin>, len: u64) {
-        self.end_records();
-        if len >= SHORTEST_HOLE {
-            self.flush();
-            self.parts.push_back(Part::Hole(file.clone(), len));
-        } else {
-            let len = usize::try_from(len).expect("short holes fit into memory");
-            self.segments.push(Segment::Zeros(len));
-            self.len += len;
-        }
-    }
-
-    /// Ends the part if it is long enough.
-    fn cut(&mut self) {
-        if self.len + self.records.len() >= self.window {
-            self.flush();
-        }
-    }
-
-    fn flush(&mut self) {
-        self.end_records();
-        if self.len > 0 {
-            let (segments, len) = (mem::take(&mut self.segments), mem::take(&mut self.len));
-            self.parts.push_back(Part::Data(segments, len));
-        }
-    }
-
-    fn end_records(&mut self) {
-        if !self.records.is_empty() {
-            self.len += self.records.len();
-            self.segments.push(Segment::Bytes(mem::take(&mut self.records)));
         }
     }
 }

@@ -1,17 +1,21 @@
 //! A tree into an archive, or into a store without the archive ever lying anywhere.
 //!
 //! ```text
-//! walk, steps -(feed)-> stream -> archive in a file or a pipe
-//!                              -> make -> chunks in a store, and their index
+//! walk, steps -(feed, encoded)-> stream -> archive in a file or a pipe
+//!                                       -> make -> chunks in a store, and their index
 //! ```
-//! What the stream is made of: `walk` goes through a tree, `content` reads what is in its files, `layout` says what
-//! stands where in the archive, `notices` tells what is not in it.
+//! What the stream is made of: `walk` goes through a tree, `content` reads what is in its files and `later` does
+//! where it is not known, `layout` says what stands where in the archive, `parts` in what parts that is read,
+//! `notices` tells what is not in it.
 
 mod content;
+mod encoded;
 mod feed;
+mod later;
 mod layout;
 mod map;
 mod notices;
+mod parts;
 mod stream;
 mod walk;
 mod write;
@@ -22,13 +26,13 @@ use std::path::Path;
 use cairn_formats::{Index, flags};
 use cairn_store::WriteStore;
 
-use self::feed::{StepFeed, TreeFeed};
+use self::feed::Feed;
 pub use self::layout::Counts;
 pub(crate) use self::map::Map;
 use self::notices::Notices;
-use self::stream::{Feed, Stream};
-use self::walk::Tree;
+use self::stream::Stream;
 use self::write::write;
+use crate::archive::encoder_cache::EncoderCache;
 use crate::archive::step::Step;
 use crate::make::source::window;
 use crate::make::{MakeOptions, MakeStats, Repeated, chunks_of};
@@ -40,6 +44,9 @@ use crate::{Monitor, Result};
 pub enum Input<'a> {
     /// A directory and all below it.
     Tree(&'a Path),
+    /// A directory of which something is known from an earlier time. This is for chunks; where all bytes are wanted
+    /// it is as any other.
+    KnownTree(&'a Path, &'a EncoderCache),
     /// Whatever gives steps in the order of archives.
     Steps(Box<dyn Iterator<Item = Result<Step>> + Send + 'a>),
 }
@@ -84,20 +91,11 @@ pub fn pack(
     options: &PackOptions,
     monitor: &dyn Monitor,
 ) -> Result<PackStats> {
-    struct Write<'o, 'n>(Output<'o>, &'n Path);
-    impl Use for Write<'_, '_> {
-        type Result = ();
-        fn stream<F: Feed>(
-            self,
-            stream: &Stream<'_, F>,
-            options: &PackOptions,
-            monitor: &dyn Monitor,
-        ) -> Result<()> {
-            write(stream, self.0, self.1, options.workers, monitor)
-        }
-    }
-    let window = window(options.workers, 0);
-    Ok(with_stream(input, window, options, monitor, Write(output, name))?.1)
+    let notices = Notices::new(monitor);
+    let feed = Feed::new(input.unknown(), options, &notices);
+    let stream = Stream::new(feed, options.features, window(options.workers, 0), &notices);
+    write(&stream, output, name, options.workers, monitor)?;
+    Ok(stream.stats())
 }
 
 /// Cuts an archive, puts the chunks the store does not have yet, and returns the index, which is that of
@@ -109,26 +107,22 @@ pub fn make_archive(
     make: &MakeOptions,
     monitor: &dyn Monitor,
 ) -> Result<(Index, MakeStats, PackStats)> {
-    struct Make<'a>(Option<&'a dyn WriteStore>, &'a MakeOptions, &'a mut Index);
-    impl Use for Make<'_> {
-        type Result = MakeStats;
-        fn stream<F: Feed>(
-            self,
-            stream: &Stream<'_, F>,
-            _: &PackOptions,
-            monitor: &dyn Monitor,
-        ) -> Result<MakeStats> {
-            chunks_of(stream, self.0, self.1, monitor, &mut |run| {
-                (0..run.count).for_each(|_| self.2.push(run.id, run.len));
-                Ok(())
-            })
-        }
-    }
     debug_assert_eq!(flags::digest(options.features), make.digest, "one digest for all");
     let mut index = Index::of_blob(make.digest, make.sizes).with_flags(options.features);
+    let notices = Notices::new(monitor);
+    let feed = Feed::new(input, options, &notices);
     let window = window(make.workers, make.sizes.max());
-    let job = Make(store, make, &mut index);
-    let (made, stats) = with_stream(input, window, options, monitor, job)?;
+    let stream = Stream::new(feed, options.features, window, &notices);
+    let made = chunks_of(&stream, store, make, monitor, &mut |run| {
+        for _ in 0..run.count {
+            index.push(run.id, run.len);
+            stream.chunk(run.id, run.len);
+        }
+        Ok(())
+    })?;
+    stream.name_owners();
+    let stats = stream.stats();
+    drop(stream);
     Ok((index, made, stats))
 }
 
@@ -144,9 +138,10 @@ pub(crate) fn map(
     // What is not in a seed is no matter.
     let quiet = Quiet(monitor);
     let notices = Notices::new(&quiet);
-    let tree = Tree::new(root, features, None, None, &notices);
+    let options = PackOptions { features, shift: None, skip: None, workers: make.workers };
+    let feed = Feed::new(Input::Tree(root), &options, &notices);
     let window = window(make.workers, make.sizes.max());
-    let stream = Stream::new(TreeFeed::new(tree), features, window, &notices).mapped();
+    let stream = Stream::new(feed, features, window, &notices).mapped();
     chunks_of(&stream, None, make, monitor, &mut |run| {
         each(run);
         Ok(())
@@ -154,37 +149,12 @@ pub(crate) fn map(
     Ok(stream.take_map().unwrap_or_default())
 }
 
-/// What is done with a stream, whatever feeds it.
-trait Use {
-    type Result;
-    fn stream<F: Feed>(
-        self,
-        stream: &Stream<'_, F>,
-        options: &PackOptions,
-        monitor: &dyn Monitor,
-    ) -> Result<Self::Result>;
-}
-
-fn with_stream<U: Use>(
-    input: Input<'_>,
-    window: usize,
-    options: &PackOptions,
-    monitor: &dyn Monitor,
-    job: U,
-) -> Result<(U::Result, PackStats)> {
-    let notices = Notices::new(monitor);
-    let features = options.features;
-    let (result, counts) = match input {
-        Input::Tree(root) => {
-            let tree = Tree::new(root, features, options.shift, options.skip, &notices);
-            let stream = Stream::new(TreeFeed::new(tree), features, window, &notices);
-            (job.stream(&stream, options, monitor)?, stream.counts())
+impl Input<'_> {
+    /// The same, with nothing known of it.
+    fn unknown(self) -> Self {
+        match self {
+            Input::KnownTree(root, _) => Input::Tree(root),
+            other => other,
         }
-        Input::Steps(steps) => {
-            let stream = Stream::new(StepFeed::new(steps), features, window, &notices);
-            (job.stream(&stream, options, monitor)?, stream.counts())
-        }
-    };
-    let (left_out, changed) = notices.counts();
-    Ok((result, PackStats { counts, left_out, changed }))
+    }
 }

@@ -9,19 +9,26 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
+use std::mem;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::layout::{Counts, Layout, Part, Segment};
+use super::encoded::Next;
+use cairn_formats::ChunkId;
+
+use super::PackStats;
+use super::feed::{Batch, Feed};
+use super::layout::Layout;
 use super::map::Map;
 use super::notices::Notices;
-use crate::archive::step::{Origin, Step};
+use super::parts::{Part, Segment};
+use crate::archive::step::Origin;
 use crate::buffer::Buffer;
 use crate::flow::lock;
-use crate::make::source::{Source, Stretch, Want};
+use crate::make::source::{Known, Source, Stretch, Want};
 use crate::tree::found::is_still;
 use crate::{Error, Result};
 
@@ -31,34 +38,22 @@ const PATIENCE: Duration = Duration::from_millis(20);
 /// Batches that may come before their turn: each may hold small files and open ones.
 const MOST_WAITING: usize = 4;
 
-/// Where steps come from, in batches. A batch may be turned into steps while others are.
-pub(super) trait Feed: Sync {
-    /// What is known of a batch while it is still in order.
-    type Batch: Send;
-
-    /// The next batch; none at the end. Called by one worker at a time.
-    fn next(&self) -> Result<Option<Self::Batch>>;
-
-    /// The steps of a batch.
-    fn steps(&self, batch: Self::Batch) -> Result<Vec<Step>>;
-}
-
 /// An archive that is read while it comes to be.
-pub(super) struct Stream<'a, F> {
-    feed: F,
+pub(super) struct Stream<'a> {
+    feed: Feed<'a>,
     notices: &'a Notices<'a>,
     /// The number of the next batch; none when there are no more.
     batches: Mutex<Option<u64>>,
-    state: Mutex<State>,
+    state: Mutex<State<'a>>,
     /// Told when there may be a part, or the end.
     progress: Condvar,
 }
 
-struct State {
-    layout: Layout,
+struct State<'a> {
+    layout: Layout<'a>,
     /// The number of the next batch to be laid out, and those that came before their turn.
     turn: u64,
-    waiting: BTreeMap<u64, Vec<Step>>,
+    waiting: BTreeMap<u64, Vec<Next>>,
     /// How many batches there are, once this is known.
     batches: Option<u64>,
     /// Number and place of the next stretch.
@@ -68,16 +63,21 @@ struct State {
 }
 
 /// A stretch, and where in the archive it begins.
-pub(super) struct Placed {
+pub(super) struct Placed<'s> {
     pub(super) number: u64,
     pub(super) at: u64,
-    pub(super) stretch: Stretch,
+    pub(super) stretch: Stretch<'s>,
 }
 
-impl<'a, F: Feed> Stream<'a, F> {
-    pub(super) fn new(feed: F, features: u64, window: usize, notices: &'a Notices<'a>) -> Self {
+impl<'a> Stream<'a> {
+    pub(super) fn new(
+        feed: Feed<'a>,
+        features: u64,
+        window: usize,
+        notices: &'a Notices<'a>,
+    ) -> Self {
         let state = State {
-            layout: Layout::new(features, window),
+            layout: Layout::new(features, window, feed.cache()),
             turn: 0,
             waiting: BTreeMap::new(),
             batches: None,
@@ -102,12 +102,25 @@ impl<'a, F: Feed> Stream<'a, F> {
     }
 
     /// What the archive consists of, so far.
-    pub(super) fn counts(&self) -> Counts {
-        lock(&self.state).layout.counts()
+    pub(super) fn stats(&self) -> PackStats {
+        let (left_out, changed) = self.notices.counts();
+        PackStats { counts: lock(&self.state).layout.counts(), left_out, changed }
+    }
+
+    /// Lets the cache, if there is one, know of the next chunk of the archive.
+    pub(super) fn chunk(&self, id: ChunkId, len: usize) {
+        if let Some(cache) = self.feed.cache() {
+            cache.chunk(id, len);
+        }
+    }
+
+    /// Lets it know what owners are called.
+    pub(super) fn name_owners(&self) {
+        self.feed.name_owners();
     }
 
     /// As [`Source::next`].
-    pub(super) fn take(&self, want: &Want<'_>, buffer: &mut Buffer) -> Result<Option<Placed>> {
+    pub(super) fn take(&self, want: &Want<'_>, buffer: &mut Buffer) -> Result<Option<Placed<'_>>> {
         while want.more()? {
             let mut state = lock(&self.state);
             if let Some(part) = state.layout.part() {
@@ -133,8 +146,8 @@ impl<'a, F: Feed> Stream<'a, F> {
             }
             match self.next_batch()? {
                 Some((number, batch)) => {
-                    let steps = self.feed.steps(batch)?;
-                    self.lay_out(number, steps)?;
+                    let nexts = self.feed.encode(batch)?;
+                    self.lay_out(number, nexts)?;
                 }
                 None => self.wait(),
             }
@@ -142,7 +155,7 @@ impl<'a, F: Feed> Stream<'a, F> {
         Ok(None)
     }
 
-    fn next_batch(&self) -> Result<Option<(u64, F::Batch)>> {
+    fn next_batch(&self) -> Result<Option<(u64, Batch)>> {
         let mut next = lock(&self.batches);
         let Some(number) = *next else { return Ok(None) };
         if let Some(batch) = self.feed.next()? {
@@ -158,13 +171,13 @@ impl<'a, F: Feed> Stream<'a, F> {
     }
 
     /// Lays out all batches whose turn it is.
-    fn lay_out(&self, number: u64, steps: Vec<Step>) -> Result<()> {
+    fn lay_out(&self, number: u64, nexts: Vec<Next>) -> Result<()> {
         let mut state = lock(&self.state);
-        state.waiting.insert(number, steps);
-        let state: &mut State = &mut state;
-        while let Some(steps) = state.waiting.remove(&state.turn) {
+        state.waiting.insert(number, nexts);
+        let state: &mut State<'_> = &mut state;
+        while let Some(nexts) = state.waiting.remove(&state.turn) {
             state.turn += 1;
-            steps.into_iter().try_for_each(|step| state.layout.add(step))?;
+            nexts.into_iter().try_for_each(|next| state.layout.add(next))?;
         }
         state.end_if_complete();
         self.progress.notify_all();
@@ -176,32 +189,49 @@ impl<'a, F: Feed> Stream<'a, F> {
         let state = lock(&self.state);
         if !state.is_complete() && !state.layout.has_part() {
             let woken = self.progress.wait_timeout(state, PATIENCE);
-            drop::<(MutexGuard<'_, State>, _)>(woken.unwrap_or_else(PoisonError::into_inner));
+            drop::<(MutexGuard<'_, State<'_>>, _)>(woken.unwrap_or_else(PoisonError::into_inner));
         }
     }
 
-    fn fill(&self, part: Part, buffer: &mut Buffer) -> Result<Stretch> {
-        let (segments, len) = match part {
-            Part::Data(segments, len) => (segments, len),
+    fn fill(&self, part: Part, buffer: &mut Buffer) -> Result<Stretch<'_>> {
+        Ok(match part {
+            Part::Data(segments, len) => {
+                self.read(segments, buffer.front(len))?;
+                Stretch::Data(len)
+            }
             Part::Hole(file, len) => {
                 self.is_read(file);
-                return Ok(Stretch::Hole(len));
+                Stretch::Hole(len)
             }
-        };
-        let mut rest = buffer.front(len);
+            Part::Known(known, len) => {
+                let chunks = known.iter().map(|chunk| (chunk.id, chunk.len)).collect();
+                let mut segments: Vec<_> = known.into_iter().map(|known| known.segments).collect();
+                let read = move |nth: usize, bytes: &mut [u8]| {
+                    self.read(mem::take(&mut segments[nth]), bytes)
+                };
+                Stretch::Known(Known { chunks, len, read: Box::new(read) })
+            }
+        })
+    }
+
+    fn read(&self, segments: Vec<Segment>, mut rest: &mut [u8]) -> Result<()> {
         for segment in segments {
             let place;
             (place, rest) = rest.split_at_mut(segment.len());
             match segment {
                 Segment::Bytes(bytes) => place.copy_from_slice(&bytes),
-                Segment::Zeros(_) => place.fill(0),
-                Segment::File { file, at, .. } => {
+                Segment::Zeros(file, _) => {
+                    place.fill(0);
+                    self.is_read(file);
+                }
+                Segment::File(file, at, _) => {
                     read(&file, at, place)?;
                     self.is_read(file);
                 }
+                Segment::Later(file, at, _) => file.read(at, place, self.notices)?,
             }
         }
-        Ok(Stretch::Data(len))
+        Ok(())
     }
 
     /// A part of a file has been read. Who reads the last of them sees whether it is still what it was.
@@ -212,17 +242,17 @@ impl<'a, F: Feed> Stream<'a, F> {
     }
 }
 
-impl<F: Feed> Source for Stream<'_, F> {
+impl Source for Stream<'_> {
     fn size(&self) -> Option<u64> {
         None
     }
 
-    fn next(&self, want: &Want<'_>, buffer: &mut Buffer) -> Result<Option<(u64, Stretch)>> {
+    fn next(&self, want: &Want<'_>, buffer: &mut Buffer) -> Result<Option<(u64, Stretch<'_>)>> {
         Ok(self.take(want, buffer)?.map(|placed| (placed.number, placed.stretch)))
     }
 }
 
-impl State {
+impl State<'_> {
     /// Number and place of a stretch of this length.
     fn pass(&mut self, len: u64) -> (u64, u64) {
         let here = (self.number, self.at);

@@ -14,13 +14,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use cairn_formats::catar::Body;
 use cairn_formats::flags;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, openat, statat};
 
+use super::PackOptions;
 use super::content;
+use super::encoded::{Encoded, Next};
+use super::later::Later;
 use super::notices::Notices;
+use crate::archive::encoder_cache::EncoderCache;
 use crate::archive::step::{Named, Step};
-use crate::tree::Shift;
 use crate::tree::exclude::Excludes;
 use crate::tree::listing::Listing;
 use crate::tree::record::{Failure, Found, Recorded, Recorder};
@@ -49,6 +53,9 @@ pub(super) struct Tree<'a> {
     /// Device and number of what must not be archived: the archive itself.
     skip: Option<(u64, u64)>,
     notices: &'a Notices<'a>,
+    features: u64,
+    /// What is known of it from an earlier time.
+    cache: Option<&'a EncoderCache>,
 }
 
 /// A directory that is being walked through.
@@ -56,6 +63,8 @@ pub(super) struct Tree<'a> {
 pub(super) struct Directory {
     /// Below the root; empty for it.
     path: PathBuf,
+    /// With the root.
+    full: Arc<Path>,
     file: OwnedFd,
 }
 
@@ -157,7 +166,8 @@ impl Walk {
         if let Some(far) = self.open.len().checked_sub(KEPT_OPEN) {
             self.open[far].directory = None;
         }
-        let directory = Some(Arc::new(Directory { path: path.clone(), file }));
+        let full = tree.root.join(&path).into();
+        let directory = Some(Arc::new(Directory { path: path.clone(), full, file }));
         let identity = (found.stat.dev, found.stat.ino);
         self.open.push(Level { directory, identity, path, names, next: 0, excludes });
         Ok(Step::Node(Box::new(Named::directory(name, found.node))))
@@ -177,18 +187,24 @@ impl Walk {
         if (stat.st_dev, stat.st_ino) != level.identity {
             return Err(Error::file(path, "was moved while it was archived"));
         }
-        level.directory = Some(Arc::new(Directory { path: level.path.clone(), file }));
+        let directory = Directory { path: level.path.clone(), full: path.into(), file };
+        level.directory = Some(Arc::new(directory));
         Ok(())
     }
 }
 
 impl Task {
     /// Records what is still to be recorded. `None` if it is left out.
-    pub(super) fn step(self, tree: &Tree<'_>) -> Result<Option<Step>> {
+    pub(super) fn encode(self, tree: &Tree<'_>) -> Result<Option<Next>> {
         let (directory, name, kind) = match self {
-            Task::Step(step) => return Ok(Some(step)),
+            Task::Step(step) => return Ok(Some(Next::of(step, tree.features))),
             Task::Record(directory, name, kind) => (directory, name, kind),
         };
+        if kind == FileType::RegularFile
+            && let Some(known) = tree.known(&directory, &name)
+        {
+            return Ok(Some(Next::Node(Box::new(known))));
+        }
         let Some(found) = tree.find(&directory, &name, kind)? else { return Ok(None) };
         let path = directory.path_of(&name);
         if found.node.is_directory() {
@@ -196,26 +212,60 @@ impl Task {
             tree.notices.changed(&path);
             return Ok(None);
         }
-        tree.step(found, &path, name).map(Some)
+        let stat = found.stat;
+        let Step::Node(named) = tree.step(found, &path, name)? else { return Ok(None) };
+        let is_settled = named.node.size() == stat.size
+            && matches!(named.node.body, Body::File(_))
+            && tree.cache.is_some_and(|cache| cache.is_settled(&stat));
+        let mut encoded = Encoded::of(*named, tree.features);
+        encoded.stat = is_settled.then_some(stat);
+        Ok(Some(Next::Node(Box::new(encoded))))
     }
 }
 
 impl<'a> Tree<'a> {
-    /// The tree at `root`, to be recorded as a feature word says.
+    /// The tree at `root`, to be recorded as the options say.
     pub(super) fn new(
         root: &Path,
-        features: u64,
-        shift: Option<Shift>,
-        skip: Option<(u64, u64)>,
+        options: &PackOptions,
         notices: &'a Notices<'a>,
+        cache: Option<&'a EncoderCache>,
     ) -> Self {
+        let &PackOptions { features, shift, skip, .. } = options;
         Self {
             root: root.to_owned(),
             recorder: Recorder::new(features, shift),
             honours_excludes: features & flags::EXCLUDE_FILE != 0,
             skip,
             notices,
+            features,
+            cache,
         }
+    }
+
+    /// What is known of it from an earlier time.
+    pub(super) fn cache(&self) -> Option<&'a EncoderCache> {
+        self.cache
+    }
+
+    /// Lets the cache know what owners are called.
+    pub(super) fn name_owners(&self) {
+        if let Some(cache) = self.cache {
+            cache.name_owners(self.recorder.names());
+        }
+    }
+
+    /// A file that is the same as when it was archived before.
+    fn known(&self, directory: &Directory, name: &CStr) -> Option<Encoded> {
+        let cache = self.cache?;
+        let stat = self.recorder.glance(directory.file.as_fd(), name)?;
+        if self.skip == Some((stat.dev, stat.ino)) {
+            return None;
+        }
+        let records = cache.records_of(&stat)?;
+        let name = name.to_bytes().to_vec();
+        let later = Later { directory: Arc::clone(&directory.full), name: name.clone(), stat };
+        Some(Encoded::known(name, records, stat, later))
     }
 
     fn find(&self, directory: &Directory, name: &CStr, kind: FileType) -> Result<Option<Found>> {

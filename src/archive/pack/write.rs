@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::Output;
-use super::stream::{Feed, Placed, Stream};
+use super::stream::{Placed, Stream};
 use crate::buffer::Buffer;
 use crate::flow::{Stop, Turns, crew};
 use crate::make::source::{Stretch, Want, window};
@@ -16,8 +16,8 @@ use crate::{Error, Monitor, Result, Unit};
 const ZEROS: usize = 64 << 10;
 
 /// Writes an archive with so many workers.
-pub(super) fn write<F: Feed>(
-    stream: &Stream<'_, F>,
+pub(super) fn write(
+    stream: &Stream<'_>,
     output: Output<'_>,
     name: &Path,
     workers: usize,
@@ -28,12 +28,12 @@ pub(super) fn write<F: Feed>(
     let want = Want { window: window(workers, 0), stop: &stop, monitor };
     let written = match output {
         Output::File(file) => {
-            let put = |placed: Placed, data: &[u8]| put_at(file, &placed, data);
+            let put = |placed: Placed<'_>, data: &[u8]| put_at(file, &placed, data);
             work(stream, &want, workers, name, put)
         }
         Output::Stream(output) => {
             let turns = Turns::new(&stop, output);
-            let put = |placed: Placed, data: &[u8]| {
+            let put = |placed: Placed<'_>, data: &[u8]| {
                 let written = turns.take(placed.number, |out| put_next(*out, placed.stretch, data));
                 // Without a turn another worker has failed, and tells why.
                 written.unwrap_or(Ok(()))
@@ -45,12 +45,12 @@ pub(super) fn write<F: Feed>(
     written
 }
 
-fn work<F: Feed>(
-    stream: &Stream<'_, F>,
+fn work(
+    stream: &Stream<'_>,
     want: &Want<'_>,
     workers: usize,
     name: &Path,
-    put: impl Fn(Placed, &[u8]) -> io::Result<()> + Sync,
+    put: impl Fn(Placed<'_>, &[u8]) -> io::Result<()> + Sync,
 ) -> Result<()> {
     crew(workers, want.stop, || {
         let mut buffer = Buffer::default();
@@ -64,22 +64,24 @@ fn work<F: Feed>(
     })
 }
 
-fn put_at(file: &File, placed: &Placed, data: &[u8]) -> io::Result<()> {
+fn put_at(file: &File, placed: &Placed<'_>, data: &[u8]) -> io::Result<()> {
     match placed.stretch {
         Stretch::Data(_) => file.write_all_at(data, placed.at),
         Stretch::Hole(_) => Ok(()),
+        Stretch::Known(_) => unreachable!("only chunks are known"),
         // Behind the last byte, which may be in a hole.
         Stretch::End => file.set_len(placed.at),
     }
 }
 
-fn put_next(output: &mut dyn Write, stretch: Stretch, data: &[u8]) -> io::Result<()> {
+fn put_next(output: &mut dyn Write, stretch: Stretch<'_>, data: &[u8]) -> io::Result<()> {
     match stretch {
         Stretch::Data(_) => output.write_all(data),
         Stretch::Hole(len) => {
             let mut zeros = BufReader::with_capacity(ZEROS, io::repeat(0).take(len));
             io::copy(&mut zeros, output).map(drop)
         }
+        Stretch::Known(_) => unreachable!("only chunks are known"),
         Stretch::End => output.flush(),
     }
 }

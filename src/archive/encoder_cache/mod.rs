@@ -1,0 +1,205 @@
+//! What is known of a tree from the last time it was archived, so that what has not changed is not read again.
+//!
+//! ```text
+//! then   files -> what the system said of them, their records        chunks -> which atoms they are made of
+//! now    stat, and the same?  -> those records                       same atoms -> that chunk, unread
+//! ```
+//! casync calls this its encoder cache. A file is the same while its device, number, size and both times are; of
+//! one that was changed so shortly before it was archived that another change might have left the same times,
+//! nothing is kept, nor of any in a file system whose times tell little. Whether the store still has a chunk is always
+//! asked.
+//!
+//! ```text
+//! atoms      what an archive consists of, without the bytes
+//! matching   chunks of an earlier archive found again
+//! saved      the tables on disk
+//! ```
+
+mod atoms;
+mod matching;
+mod saved;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use cairn_formats::{ChunkId, Digest, flags};
+use cairn_store::local::Output;
+
+use self::atoms::Atoms;
+pub(crate) use self::atoms::{Atom, Mark, marks};
+pub(crate) use self::matching::{Matcher, Verdict};
+use self::saved::{File, Saved, Start, identity};
+use crate::archive::pack::PackOptions;
+use crate::flow::lock;
+use crate::make::MakeOptions;
+use crate::tree::found::Stat;
+use crate::tree::names::Names;
+use crate::{Error, Result};
+
+/// Says what all of this is made for.
+const PURPOSE: &[u8] = b"cairn encoder cache 1";
+
+/// What is known of one tree, archived in one way, and what is found out about it in this run.
+#[derive(Debug)]
+pub struct EncoderCache {
+    path: PathBuf,
+    key: [u8; 32],
+    features: u64,
+    saved: Option<Saved>,
+    /// When this run began, in nanoseconds since 1970.
+    began: i64,
+    found: Mutex<Found>,
+    /// Names of owners, as the recorder knows them at the end.
+    names: OnceLock<Vec<u8>>,
+}
+
+/// What this run has found out.
+#[derive(Debug, Default)]
+struct Found {
+    /// Those that the chunks to come are made of.
+    atoms: Atoms,
+    /// The last chunk: where it begins, and what it is.
+    last: Option<(u64, ChunkId, u32)>,
+    starts: Vec<Start>,
+    files: Vec<File>,
+    records: Vec<u8>,
+    /// Files that were the same, and chunks.
+    same_files: usize,
+    same_chunks: usize,
+}
+
+impl EncoderCache {
+    /// Reads what the directory has of the tree at `root`, archived and cut in this way. A directory that is not
+    /// there is made; what is damaged is as if it was not there.
+    pub fn open(
+        directory: &Path,
+        root: &Path,
+        options: &PackOptions,
+        make: &MakeOptions,
+    ) -> Result<Self> {
+        let began = SystemTime::now().duration_since(UNIX_EPOCH);
+        let began = began.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX));
+        fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
+        let key = key(root, options, make)?;
+        let path = directory.join(format!("{}.tree", &ChunkId::from_bytes(key).to_string()[..32]));
+        let bytes = match fs::read(&path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => Vec::new(),
+            read => read.map_err(Error::io("read", &path))?,
+        };
+        let features = options.features;
+        let saved = Saved::read(bytes, &key);
+        let saved = saved.filter(|saved| {
+            let names = Names::default();
+            names.agree(saved.names()).unwrap_or(false)
+        });
+        let (found, names) = Default::default();
+        Ok(Self { path, key, features, saved, began, found, names })
+    }
+
+    /// The records of a file that is the same as then.
+    pub(crate) fn records_of(&self, stat: &Stat) -> Option<&[u8]> {
+        self.saved.as_ref()?.records_of(&identity(stat))
+    }
+
+    /// Whether all that will ever change of a file, from when this was said of it on, will show.
+    pub(crate) fn is_settled(&self, stat: &Stat) -> bool {
+        stat.lag.is_some_and(|lag| stat.ctime.saturating_add(lag) < self.began)
+    }
+
+    /// Takes the records of files that are settled, some of them known from then.
+    pub(crate) fn note<'f>(&self, files: impl Iterator<Item = (&'f Stat, &'f [u8], bool)>) {
+        let mut found = lock(&self.found);
+        for (stat, records, is_known) in files {
+            let (at, len) = (found.records.len() as u64, records.len() as u64);
+            found.records.extend_from_slice(records);
+            found.files.push(File { identity: identity(stat), at, len });
+            found.same_files += usize::from(is_known);
+        }
+    }
+
+    /// What finds chunks of then again, if there are any.
+    pub(crate) fn matcher(&self) -> Option<Matcher<'_>> {
+        self.saved.as_ref().filter(|saved| saved.chunks() > 0).map(Matcher::new)
+    }
+
+    /// The next atom of the archive of now.
+    pub(crate) fn laid_out(&self, atom: Atom) {
+        lock(&self.found).atoms.push(atom);
+    }
+
+    /// The next chunk of it. Its atoms have been laid out.
+    pub(crate) fn chunk(&self, id: ChunkId, len: usize) {
+        lock(&self.found).chunk(id, len as u32);
+    }
+
+    /// So many chunks were found again.
+    pub(crate) fn found_again(&self, chunks: usize) {
+        lock(&self.found).same_chunks += chunks;
+    }
+
+    /// Takes what the owners of files are called.
+    pub(crate) fn name_owners(&self, names: &Names) {
+        let has_names = self.features & flags::USER_NAMES != 0;
+        let _ = self.names.set(if has_names { names.said() } else { Vec::new() });
+    }
+
+    /// Keeps what was found out, once all of the archive has been cut.
+    pub fn save(&self) -> Result<()> {
+        let mut found = lock(&self.found);
+        found.atoms.finish();
+        found.end_last();
+        let Found { starts, files, records, same_files, same_chunks, .. } = &mut *found;
+        if let Some(saved) = &self.saved {
+            // Files may have several names, so that there are more of them here than there.
+            let are_files_same = *same_files == files.len() && files.len() >= saved.files();
+            let are_chunks_same = *same_chunks == starts.len() && starts.len() == saved.chunks();
+            if are_files_same && are_chunks_same {
+                return Ok(());
+            }
+        }
+        let names = self.names.get().map_or(&[][..], |names| names);
+        let bytes = Saved::write(&self.key, starts, files, names, records);
+        let put = || -> io::Result<()> {
+            let output = Output::create(&self.path, 0o600)?;
+            output.file().write_all(&bytes)?;
+            output.commit(false)
+        };
+        put().map_err(Error::io("write", &self.path))
+    }
+}
+
+impl Found {
+    fn chunk(&mut self, id: ChunkId, len: u32) {
+        let at = self.end_last();
+        self.atoms.forget(at);
+        self.last = Some((at, id, len));
+    }
+
+    /// Takes in the last chunk, now that it is known whether it is the last of all. Returns where it ends.
+    fn end_last(&mut self) -> u64 {
+        let Some((at, id, len)) = self.last.take() else { return 0 };
+        let end = at + u64::from(len);
+        if let (Some((mark, offset)), Some(print)) = (self.atoms.at(at), self.atoms.print(at, end))
+        {
+            self.starts.push(Start { mark, offset, print, len, id });
+        }
+        end
+    }
+}
+
+/// What a cache is good for: this tree, in this form, cut in this way.
+fn key(root: &Path, options: &PackOptions, make: &MakeOptions) -> Result<[u8; 32]> {
+    let root = root.canonicalize().map_err(Error::io("find", root))?;
+    let (rule, sizes, digest) = (make.rule, make.sizes, make.digest);
+    let shift = options.shift.map(|shift| (shift.shift, shift.range));
+    let how = format!("{:x} {shift:?} {rule:?} {sizes:?} {digest:?}", options.features);
+    let all = [PURPOSE, root.as_os_str().as_bytes(), how.as_bytes()].join(&0);
+    Ok(*Digest::Sha512_256.hash(&all).as_bytes())
+}

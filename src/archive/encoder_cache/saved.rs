@@ -1,0 +1,237 @@
+//! What is kept of a tree on disk, in tables that are searched as they lie.
+//!
+//! ```text
+//! magic, key | lengths | chunks, sorted by where they begin | files, sorted by device and number
+//!            | names of owners | records of files | digest of all before
+//! ```
+//! All numbers are little-endian. Nobody else reads this: another version of it has another magic, and is not there.
+
+use cairn_formats::{ChunkId, Digest};
+
+use super::atoms::{Mark, Print};
+use crate::tree::found::Stat;
+
+const MAGIC: [u8; 8] = *b"cairnt01";
+
+/// Bytes of the magic and the key, and of the four lengths.
+const HEADER: usize = 8 + 32 + 4 * 8;
+
+/// Bytes of a digest.
+const DIGEST: usize = 32;
+
+/// Bytes that are digested at once, beside others.
+const BLOCK: usize = 64 << 10;
+
+/// Where a chunk begins, and what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Start {
+    /// In which atom, and where in it.
+    pub(super) mark: Mark,
+    pub(super) offset: u64,
+    /// What its bytes are.
+    pub(super) print: Print,
+    pub(super) len: u32,
+    pub(super) id: ChunkId,
+}
+
+/// What a file was, and where its records are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct File {
+    pub(super) identity: Identity,
+    pub(super) at: u64,
+    pub(super) len: u64,
+}
+
+/// What tells whether a file is still the same: its device and number, its size, and when it was changed.
+pub(super) type Identity = [u64; 5];
+
+pub(super) fn identity(stat: &Stat) -> Identity {
+    [stat.dev, stat.ino, stat.size, stat.mtime.cast_unsigned(), stat.ctime.cast_unsigned()]
+}
+
+/// A row of a table.
+trait Row: Sized {
+    const LEN: usize;
+    fn write(&self, out: &mut Vec<u8>);
+    fn read(bytes: &[u8]) -> Self;
+}
+
+impl Row for Start {
+    const LEN: usize = 16 + 8 + 16 + 4 + 32;
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend(self.mark);
+        out.extend(self.offset.to_le_bytes());
+        out.extend(self.print);
+        out.extend(self.len.to_le_bytes());
+        out.extend(self.id.as_bytes());
+    }
+
+    fn read(bytes: &[u8]) -> Self {
+        Self {
+            mark: array(bytes, 0),
+            offset: number(bytes, 16),
+            print: array(bytes, 24),
+            len: u32::from_le_bytes(array(bytes, 40)),
+            id: ChunkId::from_bytes(array(bytes, 44)),
+        }
+    }
+}
+
+impl Row for File {
+    const LEN: usize = 7 * 8;
+
+    fn write(&self, out: &mut Vec<u8>) {
+        let numbers = self.identity.into_iter().chain([self.at, self.len]);
+        out.extend(numbers.flat_map(u64::to_le_bytes));
+    }
+
+    fn read(bytes: &[u8]) -> Self {
+        let identity = std::array::from_fn(|n| number(bytes, 8 * n));
+        Self { identity, at: number(bytes, 40), len: number(bytes, 48) }
+    }
+}
+
+/// What is known of a tree from an earlier time.
+#[derive(Debug)]
+pub(super) struct Saved {
+    bytes: Vec<u8>,
+    /// Where the tables end, one behind the other.
+    starts: usize,
+    files: usize,
+    names: usize,
+    records: usize,
+}
+
+impl Saved {
+    /// Reads what was written with this key; `None` if it is anything else or damaged.
+    pub(super) fn read(bytes: Vec<u8>, key: &[u8; 32]) -> Option<Self> {
+        let header = bytes.get(..HEADER)?;
+        let is_ours = header[..8] == MAGIC && header[8..40] == *key;
+        let mut end = HEADER;
+        let mut ends = [0; 4];
+        for (n, place) in ends.iter_mut().enumerate() {
+            end = end.checked_add(usize::try_from(number(header, 40 + 8 * n)).ok()?)?;
+            *place = end;
+        }
+        let [starts, files, names, records] = ends;
+        let is_whole = bytes.len().checked_sub(DIGEST) == Some(records)
+            && (starts - HEADER).is_multiple_of(Start::LEN)
+            && (files - starts).is_multiple_of(File::LEN);
+        if !is_ours || !is_whole || digest(&bytes[..records]) != bytes[records..] {
+            return None;
+        }
+        Some(Self { bytes, starts, files, names, records })
+    }
+
+    /// The bytes to be kept. Sorts the tables.
+    pub(super) fn write(
+        key: &[u8; 32],
+        starts: &mut [Start],
+        files: &mut Vec<File>,
+        names: &[u8],
+        records: &[u8],
+    ) -> Vec<u8> {
+        starts.sort_unstable();
+        files.sort_unstable();
+        // Of what has several names one is enough.
+        files.dedup_by_key(|file| file.identity);
+        let lens = [starts.len() * Start::LEN, files.len() * File::LEN, names.len(), records.len()];
+        let mut out = Vec::with_capacity(HEADER + lens.iter().sum::<usize>() + DIGEST);
+        out.extend(MAGIC);
+        out.extend(key);
+        out.extend(lens.iter().flat_map(|&len| (len as u64).to_le_bytes()));
+        starts.iter().for_each(|start| start.write(&mut out));
+        files.iter().for_each(|file| file.write(&mut out));
+        out.extend(names);
+        out.extend(records);
+        let digest = digest(&out);
+        out.extend(digest);
+        out
+    }
+
+    /// The chunks that began there.
+    pub(super) fn starts_at(&self, mark: &Mark, offset: u64) -> impl Iterator<Item = Start> {
+        let (mark, first) = (*mark, self.first_start(mark, offset));
+        (first..self.chunks())
+            .map(|n| self.start(n))
+            .take_while(move |start| (start.mark, start.offset) == (mark, offset))
+            .filter(|start| start.len > 0)
+    }
+
+    /// The first place in an atom, at this one or behind it, where a chunk began.
+    pub(super) fn next_start(&self, mark: &Mark, from: u64) -> Option<u64> {
+        let first = self.first_start(mark, from);
+        let start = (first < self.chunks()).then(|| self.start(first))?;
+        (start.mark == *mark).then_some(start.offset)
+    }
+
+    /// The records of a file, if it is still the same.
+    pub(super) fn records_of(&self, identity: &Identity) -> Option<&[u8]> {
+        let table = &self.bytes[self.starts..self.files];
+        let at = first(table.len() / File::LEN, |n| {
+            let row = &table[n * File::LEN..];
+            std::array::from_fn(|n| number(row, 8 * n)) < *identity
+        });
+        let file = File::read(table.get(at * File::LEN..(at + 1) * File::LEN)?);
+        let records = &self.bytes[self.names..self.records];
+        let (from, len) = (usize::try_from(file.at).ok()?, usize::try_from(file.len).ok()?);
+        records.get(from..from.checked_add(len)?).filter(|_| file.identity == *identity)
+    }
+
+    /// How many chunks there are.
+    pub(super) fn chunks(&self) -> usize {
+        (self.starts - HEADER) / Start::LEN
+    }
+
+    /// How many files.
+    pub(super) fn files(&self) -> usize {
+        (self.files - self.starts) / File::LEN
+    }
+
+    /// What was written of the names of owners.
+    pub(super) fn names(&self) -> &[u8] {
+        &self.bytes[self.files..self.names]
+    }
+
+    fn start(&self, n: usize) -> Start {
+        Start::read(&self.bytes[HEADER + n * Start::LEN..][..Start::LEN])
+    }
+
+    fn first_start(&self, mark: &Mark, offset: u64) -> usize {
+        first(self.chunks(), |n| {
+            let row = &self.bytes[HEADER + n * Start::LEN..];
+            (&row[..16], number(row, 16)) < (&mark[..], offset)
+        })
+    }
+}
+
+/// The first of so many rows of which this is not true.
+fn first(rows: usize, is_before: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0, rows);
+    while low < high {
+        let middle = low.midpoint(high);
+        if is_before(middle) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    low
+}
+
+/// A digest that several lanes compute.
+fn digest(bytes: &[u8]) -> [u8; DIGEST] {
+    let blocks: Vec<&[u8]> = bytes.chunks(BLOCK).collect();
+    let ids = Digest::Sha512_256.hash_many(&blocks);
+    let all: Vec<u8> = ids.iter().flat_map(|id| *id.as_bytes()).collect();
+    *Digest::Sha512_256.hash(&all).as_bytes()
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    *bytes[at..].first_chunk().expect("rows are whole")
+}
+
+fn number(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(array(bytes, at))
+}

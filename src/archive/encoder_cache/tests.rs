@@ -1,0 +1,190 @@
+use std::fs;
+
+use cairn_formats::{ChunkId, Digest};
+use proptest::prelude::*;
+
+use super::atoms::marks;
+use super::matching::Matcher;
+use super::*;
+use crate::make::MakeOptions;
+
+const KEY: [u8; 32] = [7; 32];
+
+/// A byte and how often it comes: an atom whose bytes are known. Zero stands for one without a mark.
+type Run = (u8, u64);
+
+fn atom((byte, len): Run) -> Atom {
+    let said = [byte, len as u8];
+    let mark = if byte == 0 { None } else { marks(&[&said]).next() };
+    Atom { len, mark }
+}
+
+fn bytes_of(runs: &[Run]) -> Vec<u8> {
+    // Bytes that differ from their neighbours, or a chunk could not be told from its shifted self.
+    let bytes = |&(byte, len): &Run| (0..len).map(move |n| byte.wrapping_mul(31) ^ n as u8);
+    runs.iter().flat_map(bytes).collect()
+}
+
+/// What is saved of an archive that was cut at these places.
+fn saved(runs: &[Run], cuts: &[u64]) -> Saved {
+    let mut found = Found::default();
+    runs.iter().for_each(|&run| found.atoms.push(atom(run)));
+    let bytes = bytes_of(runs);
+    let mut from = 0;
+    for &cut in cuts {
+        let chunk = &bytes[from as usize..cut as usize];
+        found.chunk(Digest::Sha512_256.hash(chunk), chunk.len() as u32);
+        from = cut;
+    }
+    found.atoms.finish();
+    found.end_last();
+    let Found { starts, files, records, .. } = &mut found;
+    let bytes = Saved::write(&KEY, starts, files, &[], records);
+    Saved::read(bytes, &KEY).expect("what was written is read")
+}
+
+fn verdicts(saved: &Saved, runs: &[Run]) -> Vec<Verdict> {
+    let mut matcher = Matcher::new(saved);
+    let mut verdicts = Vec::new();
+    for &run in runs {
+        matcher.push(atom(run));
+        verdicts.extend(std::iter::from_fn(|| matcher.verdict()));
+    }
+    matcher.finish();
+    verdicts.extend(std::iter::from_fn(|| matcher.verdict()));
+    verdicts
+}
+
+fn runs() -> impl Strategy<Value = Vec<Run>> {
+    prop::collection::vec((0_u8..12, 1_u64..40), 1..30)
+}
+
+proptest! {
+    #[test]
+    fn verdicts_cover_everything_and_what_is_known_is_so(
+        old in runs(), edits in prop::collection::vec((any::<prop::sample::Index>(), 0_u8..3, 0_u8..12), 0..3),
+        cuts in prop::collection::btree_set(1_u64..1000, 1..20),
+    ) {
+        let total: u64 = old.iter().map(|run| run.1).sum();
+        let mut cuts: Vec<u64> = cuts.into_iter().filter(|&cut| cut < total).collect();
+        cuts.push(total);
+        let saved = saved(&old, &cuts);
+        let mut new = old;
+        for (at, kind, byte) in &edits {
+            if new.is_empty() {
+                break;
+            }
+            let at = at.index(new.len());
+            match kind {
+                0 => new[at].0 = *byte,
+                1 => { new.remove(at); }
+                _ => new.insert(at, (*byte, 5)),
+            }
+        }
+        let bytes = bytes_of(&new);
+        let mut at = 0;
+        for verdict in verdicts(&saved, &new) {
+            match verdict {
+                Verdict::Read(len) => at += len as usize,
+                Verdict::Known { id, len } => {
+                    prop_assert_eq!(Digest::Sha512_256.hash(&bytes[at..at + len]), id);
+                    at += len;
+                }
+            }
+        }
+        prop_assert_eq!(at, bytes.len());
+    }
+
+    #[test]
+    fn what_has_not_changed_is_known(
+        runs in prop::collection::vec((1_u8..12, 1_u64..40), 1..30),
+        cuts in prop::collection::btree_set(1_u64..1000, 1..20),
+    ) {
+        let total: u64 = runs.iter().map(|run| run.1).sum();
+        let mut cuts: Vec<u64> = cuts.into_iter().filter(|&cut| cut < total).collect();
+        cuts.push(total);
+        let verdicts = verdicts(&saved(&runs, &cuts), &runs);
+        prop_assert_eq!(verdicts.len(), cuts.len());
+        let is_known = |verdict: &Verdict| matches!(verdict, Verdict::Known { .. });
+        prop_assert!(verdicts.iter().all(is_known));
+    }
+}
+
+#[test]
+fn after_a_change_chunks_are_known_again() {
+    let old = [(1, 10), (2, 10), (3, 10), (4, 10)];
+    let saved = saved(&old, &[8, 24, 33, 40]);
+    let new = [(9, 13), (2, 10), (3, 10), (4, 10)];
+    let verdicts = verdicts(&saved, &new);
+    let lens: Vec<u64> = verdicts
+        .iter()
+        .map(|verdict| match *verdict {
+            Verdict::Read(len) => len,
+            Verdict::Known { len, .. } => len as u64,
+        })
+        .collect();
+    // The chunk that began at 8 covers the changed atom; the next one began at 24, four bytes into the third.
+    assert_eq!(lens.last(), Some(&7));
+    assert_eq!(lens[lens.len() - 2], 9);
+    let read: u64 = lens[..lens.len() - 2].iter().sum();
+    assert_eq!(read, 27);
+}
+
+#[test]
+fn the_last_chunk_is_only_known_at_the_end() {
+    let saved = saved(&[(1, 10), (2, 10)], &[12, 20]);
+    let known = |runs: &[Run]| {
+        let is_known = |verdict: &Verdict| matches!(verdict, Verdict::Known { .. });
+        verdicts(&saved, runs).iter().filter(|&verdict| is_known(verdict)).count()
+    };
+    assert_eq!(known(&[(1, 10), (2, 10)]), 2);
+    assert_eq!(known(&[(1, 10), (2, 10), (3, 10)]), 1);
+}
+
+#[test]
+fn what_is_damaged_is_not_there() {
+    let mut found = Found::default();
+    found.atoms.push(atom((1, 10)));
+    found.chunk(ChunkId::from_bytes([1; 32]), 10);
+    found.atoms.finish();
+    found.end_last();
+    let mut files = vec![File { identity: [1, 2, 3, 4, 5], at: 0, len: 4 }];
+    let good = Saved::write(&KEY, &mut found.starts, &mut files, b"names", b"1234");
+    let read = Saved::read(good.clone(), &KEY).expect("it is whole");
+    assert_eq!(read.records_of(&[1, 2, 3, 4, 5]), Some(&b"1234"[..]));
+    assert_eq!(read.records_of(&[1, 2, 3, 4, 6]), None);
+    assert_eq!((read.chunks(), read.files(), read.names()), (1, 1, &b"names"[..]));
+    assert!(Saved::read(good.clone(), &[8; 32]).is_none(), "another key");
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 0x40;
+        assert!(Saved::read(bad, &KEY).is_none(), "byte {at}");
+        assert!(Saved::read(good[..at].to_vec(), &KEY).is_none(), "cut at {at}");
+    }
+}
+
+#[test]
+fn files_changed_a_moment_ago_are_not_settled() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = root.path().join("cache");
+    let options = PackOptions { features: 0, shift: None, skip: None, workers: 1 };
+    let cache =
+        EncoderCache::open(&directory, root.path(), &options, &MakeOptions::default()).unwrap();
+    let stat = |ctime, lag| Stat {
+        dev: 1,
+        ino: 1,
+        mnt_id: 1,
+        size: 1,
+        mtime: 0,
+        ctime,
+        nlink: 1,
+        is_virtual: false,
+        lag,
+    };
+    assert!(cache.is_settled(&stat(cache.began - 1000, Some(999))));
+    assert!(!cache.is_settled(&stat(cache.began - 1000, Some(1000))));
+    assert!(!cache.is_settled(&stat(cache.began + 1, Some(0))));
+    assert!(!cache.is_settled(&stat(0, None)), "times that say nothing");
+    cache.save().unwrap();
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+}

@@ -1,0 +1,282 @@
+//! An archive in parts that workers take: data to be read, holes, and chunks that are known.
+//!
+//! ```text
+//! segments -+-----------------------------------> data | hole | data ...
+//!           +- queue -(verdicts of the matcher)-> data | known chunks | data ...
+//! ```
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::Arc;
+
+use cairn_formats::ChunkId;
+
+use super::later::Later;
+use crate::archive::encoder_cache::{Atom, EncoderCache, Matcher, Verdict};
+use crate::archive::step::Origin;
+use crate::make::source::SHORTEST_HOLE;
+
+/// Bytes that one part of known chunks stands for, about. Nobody has to hold them.
+const KNOWN: u64 = 16 << 20;
+
+/// A part of an archive.
+#[derive(Debug)]
+pub(super) enum Part {
+    /// Data of so many bytes.
+    Data(Vec<Segment>, usize),
+    /// So many zeros of a file that nobody has to read.
+    Hole(Arc<Origin>, u64),
+    /// Chunks of an earlier archive, of so many bytes.
+    Known(Vec<Known>, u64),
+}
+
+/// A chunk that need not be read, and what it would be read from.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) id: ChunkId,
+    pub(super) len: usize,
+    pub(super) segments: Vec<Segment>,
+}
+
+/// Bytes that come together.
+#[derive(Debug)]
+pub(super) enum Segment {
+    Bytes(Vec<u8>),
+    /// Bytes of an open file.
+    File(Arc<Origin>, u64, usize),
+    /// Bytes of one that is not open.
+    Later(Arc<Later>, u64, usize),
+    /// So many zeros of a file.
+    Zeros(Arc<Origin>, usize),
+}
+
+impl Part {
+    /// How many bytes of the archive it is.
+    pub(super) fn len(&self) -> u64 {
+        match self {
+            Part::Data(_, len) => *len as u64,
+            Part::Hole(_, len) | Part::Known(_, len) => *len,
+        }
+    }
+}
+
+impl Segment {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Segment::Bytes(bytes) => bytes.len(),
+            Segment::File(.., len) | Segment::Later(.., len) | Segment::Zeros(_, len) => *len,
+        }
+    }
+
+    /// The first so many bytes, and the others.
+    fn split(self, at: usize) -> (Self, Self) {
+        let rest = self.len() - at;
+        match self {
+            Segment::Bytes(mut bytes) => {
+                let rest = bytes.split_off(at);
+                (Segment::Bytes(bytes), Segment::Bytes(rest))
+            }
+            Segment::File(file, from, _) => (
+                Segment::File(Arc::clone(&file), from, at),
+                Segment::File(file, from + at as u64, rest),
+            ),
+            Segment::Later(file, from, _) => (
+                Segment::Later(Arc::clone(&file), from, at),
+                Segment::Later(file, from + at as u64, rest),
+            ),
+            Segment::Zeros(file, _) => {
+                (Segment::Zeros(Arc::clone(&file), at), Segment::Zeros(file, rest))
+            }
+        }
+    }
+}
+
+/// Parts as they become complete.
+#[derive(Debug)]
+pub(super) struct Parts<'a> {
+    /// The most data in a part, in bytes.
+    window: usize,
+    /// Records that follow one another.
+    records: Vec<u8>,
+    /// The part that is being filled, and its length but for the records.
+    segments: Vec<Segment>,
+    len: usize,
+    /// Known chunks that follow one another, and their bytes.
+    known: Vec<Known>,
+    known_len: u64,
+    ready: VecDeque<Part>,
+    cache: Option<&'a EncoderCache>,
+    matching: Option<Matching<'a>>,
+}
+
+/// What waits for a verdict.
+#[derive(Debug)]
+struct Matching<'a> {
+    matcher: Matcher<'a>,
+    queue: VecDeque<Segment>,
+}
+
+impl<'a> Parts<'a> {
+    /// Parts of at most `window` bytes of data.
+    pub(super) fn new(window: usize, cache: Option<&'a EncoderCache>) -> Self {
+        let matching = cache.and_then(EncoderCache::matcher);
+        let matching = matching.map(|matcher| Matching { matcher, queue: VecDeque::new() });
+        Self {
+            window,
+            records: Vec::new(),
+            segments: Vec::new(),
+            len: 0,
+            known: Vec::new(),
+            known_len: 0,
+            ready: VecDeque::new(),
+            cache,
+            matching,
+        }
+    }
+
+    /// Records that come next.
+    pub(super) fn add_records(&mut self, records: Vec<u8>) {
+        match &mut self.matching {
+            Some(Matching { queue, .. }) => queue.push_back(Segment::Bytes(records)),
+            None if self.records.is_empty() => self.records = records,
+            None => self.records.extend_from_slice(&records),
+        }
+    }
+
+    /// Other bytes that come next.
+    pub(super) fn add(&mut self, segment: Segment) {
+        if let Some(Matching { queue, .. }) = &mut self.matching {
+            queue.push_back(segment);
+            return;
+        }
+        self.end_records();
+        self.place(segment);
+    }
+
+    /// What was added since the last time is one atom.
+    pub(super) fn end_atom(&mut self, atom: Atom) {
+        if let Some(cache) = self.cache {
+            cache.laid_out(atom);
+        }
+        if let Some(Matching { matcher, .. }) = &mut self.matching {
+            matcher.push(atom);
+        }
+        self.obey();
+        self.cut();
+    }
+
+    /// All has been added.
+    pub(super) fn finish(&mut self) {
+        if let Some(Matching { matcher, .. }) = &mut self.matching {
+            matcher.finish();
+        }
+        self.obey();
+        self.flush();
+        self.flush_known();
+    }
+
+    /// The next part that is complete.
+    pub(super) fn next(&mut self) -> Option<Part> {
+        self.ready.pop_front()
+    }
+
+    /// Whether there is one.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Does what the matcher says.
+    fn obey(&mut self) {
+        while let Some(Matching { matcher, queue }) = &mut self.matching
+            && let Some(verdict) = matcher.verdict()
+        {
+            match verdict {
+                Verdict::Read(len) => {
+                    let segments = take(queue, len);
+                    self.flush_known();
+                    segments.into_iter().for_each(|segment| self.place(segment));
+                }
+                Verdict::Known { id, len } => {
+                    let segments = take(queue, len as u64);
+                    self.flush();
+                    self.known.push(Known { id, len, segments });
+                    self.known_len += len as u64;
+                    if self.known_len >= KNOWN {
+                        self.flush_known();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Puts bytes into the part that is being filled, cut where it ends.
+    fn place(&mut self, mut segment: Segment) {
+        if matches!(&segment, Segment::Zeros(_, len) if *len as u64 >= SHORTEST_HOLE) {
+            self.flush();
+            if let Segment::Zeros(file, len) = segment {
+                self.ready.push_back(Part::Hole(file, len as u64));
+            }
+            return;
+        }
+        while segment.len() > 0 {
+            self.cut();
+            let room = self.window.saturating_sub(self.len).max(1);
+            let is_one = segment.len() <= room || matches!(segment, Segment::Bytes(_));
+            let (some, rest) =
+                if is_one { (segment, Segment::Bytes(Vec::new())) } else { segment.split(room) };
+            self.len += some.len();
+            self.segments.push(some);
+            segment = rest;
+        }
+    }
+
+    /// Ends the part if it is long enough.
+    fn cut(&mut self) {
+        if self.len + self.records.len() >= self.window {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        self.end_records();
+        if self.len > 0 {
+            let (segments, len) = (mem::take(&mut self.segments), mem::take(&mut self.len));
+            self.ready.push_back(Part::Data(segments, len));
+        }
+    }
+
+    fn flush_known(&mut self) {
+        if !self.known.is_empty() {
+            let (known, len) = (mem::take(&mut self.known), mem::take(&mut self.known_len));
+            if let Some(cache) = self.cache {
+                cache.found_again(known.len());
+            }
+            self.ready.push_back(Part::Known(known, len));
+        }
+    }
+
+    fn end_records(&mut self) {
+        if !self.records.is_empty() {
+            self.len += self.records.len();
+            self.segments.push(Segment::Bytes(mem::take(&mut self.records)));
+        }
+    }
+}
+
+/// So many bytes from the front of a queue that has them.
+fn take(queue: &mut VecDeque<Segment>, mut len: u64) -> Vec<Segment> {
+    let mut taken = Vec::new();
+    while len > 0 {
+        let segment = queue.pop_front().expect("verdicts are about what is in the queue");
+        if segment.len() as u64 <= len {
+            len -= segment.len() as u64;
+            taken.push(segment);
+        } else {
+            let (some, rest) = segment.split(len as usize);
+            queue.push_front(rest);
+            taken.push(some);
+            len = 0;
+        }
+    }
+    taken
+}

@@ -1,0 +1,245 @@
+//! What is known of a tree from the last time changes how fast its archive is made, and never what is in it.
+#![allow(clippy::unwrap_used, reason = "what must hold is unwrapped")]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+use serde_json::Value;
+
+use common::{Sandbox, random};
+
+/// So long after its last change a file is trusted in.
+const SETTLED: Duration = Duration::from_millis(60);
+
+fn tree() -> Sandbox {
+    let sandbox = Sandbox::new();
+    for n in 0..120 {
+        sandbox.write(&format!("tree/{}/{}/file{n}", n % 7, n % 3), &random(n, n as usize * 97));
+    }
+    sandbox.write("tree/large", &random(1, 1_500_000));
+    sandbox.sparse("tree/sparse", 5_000_000, &[(2_000_000, &random(2, 100_000))]);
+    fs::hard_link(sandbox.path("tree/large"), sandbox.path("tree/same")).unwrap();
+    symlink("large", sandbox.path("tree/link")).unwrap();
+    sandbox
+}
+
+/// Waits until another change would show in the times of every file.
+fn settle(path: &Path) {
+    let changed = |path: &Path| {
+        let metadata = path.symlink_metadata().unwrap();
+        Duration::new(metadata.ctime() as u64, metadata.ctime_nsec() as u32)
+    };
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    if let Some(left) = (changed(path) + SETTLED).checked_sub(since) {
+        thread::sleep(left);
+    }
+    if path.is_dir() && !path.is_symlink() {
+        fs::read_dir(path).unwrap().for_each(|entry| settle(&entry.unwrap().path()));
+    }
+}
+
+/// Makes the index with the cache and anew, which must be the same. Returns how many chunks there are, and how many
+/// of them were known.
+fn archive(sandbox: &Sandbox, flags: &str) -> (u64, u64) {
+    let cached =
+        format!("tar -i {flags} --print-stats -s store --cache-dir cache cached.caidx tree");
+    let stats = sandbox.cairn(&cached).succeeds();
+    let stats: Value = serde_json::from_str(&stats.stderr).unwrap();
+    sandbox.cairn(&format!("tar -i {flags} -s new new.caidx tree")).succeeds_silently();
+    assert!(sandbox.read("cached.caidx") == sandbox.read("new.caidx"), "{flags}");
+    (stats["chunks"].as_u64().unwrap(), stats["known"].as_u64().unwrap())
+}
+
+#[test]
+fn what_has_not_changed_is_not_read() {
+    let sandbox = tree();
+    settle(&sandbox.path("tree"));
+    let (chunks, known) = archive(&sandbox, "");
+    assert_eq!(known, 0);
+    let cache = sandbox.snapshot();
+    for workers in [1, 2, 5] {
+        assert_eq!(archive(&sandbox, &format!("-n {workers}")), (chunks, chunks));
+    }
+    let is_cache = |name: &str| name.starts_with("cache/");
+    let of_cache = |files: std::collections::BTreeMap<String, Vec<u8>>| {
+        files.into_iter().filter(|(name, _)| is_cache(name)).collect::<Vec<_>>()
+    };
+    assert!(of_cache(cache) == of_cache(sandbox.snapshot()), "nothing new was to be kept");
+}
+
+#[test]
+fn a_change_costs_what_is_around_it() {
+    let sandbox = tree();
+    settle(&sandbox.path("tree"));
+    let (chunks, _) = archive(&sandbox, "");
+    sandbox.patch("tree/3/1/file31", 10, b"changed");
+    settle(&sandbox.path("tree"));
+    let (_, known) = archive(&sandbox, "");
+    assert!(known + 6 > chunks && known < chunks, "{known} of {chunks}");
+    assert_eq!(archive(&sandbox, ""), (chunks, chunks));
+}
+
+#[test]
+fn whatever_changes_is_noticed() {
+    type Change = fn(&Sandbox);
+    let changes: [(&str, Change); 11] = [
+        ("longer", |s| s.write("tree/1/1/file1", b"longer than it was before")),
+        ("as long and as old", |s| {
+            let path = s.path("tree/large");
+            let old = path.metadata().unwrap();
+            s.patch("tree/large", 700_000, b"something else");
+            let time = Timespec { tv_sec: old.mtime(), tv_nsec: old.mtime_nsec() };
+            let times = Timestamps { last_access: time, last_modification: time };
+            utimensat(CWD, &path, &times, AtFlags::empty()).unwrap();
+        }),
+        ("replaced by one as long and as old", |s| {
+            let path = s.path("tree/2/2/file44");
+            let old = path.metadata().unwrap();
+            s.write("other", &vec![7; old.len() as usize]);
+            let time = Timespec { tv_sec: old.mtime(), tv_nsec: old.mtime_nsec() };
+            let times = Timestamps { last_access: time, last_modification: time };
+            utimensat(CWD, s.path("other"), &times, AtFlags::empty()).unwrap();
+            fs::rename(s.path("other"), path).unwrap();
+        }),
+        ("mode", |s| {
+            let mode = fs::Permissions::from_mode(0o600);
+            fs::set_permissions(s.path("tree/5/2/file5"), mode).unwrap();
+        }),
+        ("renamed", |s| fs::rename(s.path("tree/6/0/file6"), s.path("tree/6/0/a")).unwrap()),
+        ("moved", |s| fs::rename(s.path("tree/4/1"), s.path("tree/0/z")).unwrap()),
+        ("gone", |s| fs::remove_file(s.path("tree/0/0/file0")).unwrap()),
+        ("new", |s| s.write("tree/0/0/new", &random(77, 300_000))),
+        ("empty", |s| s.write("tree/3/0/file3", b"")),
+        ("a link in the place of a file", |s| {
+            fs::remove_file(s.path("tree/5/1/file19")).unwrap();
+            symlink("elsewhere", s.path("tree/5/1/file19")).unwrap();
+        }),
+        ("all but one gone", |s| {
+            for n in 0..7 {
+                fs::remove_dir_all(s.path(&format!("tree/{n}"))).unwrap();
+            }
+        }),
+    ];
+    let sandbox = tree();
+    settle(&sandbox.path("tree"));
+    archive(&sandbox, "");
+    for (what, change) in changes {
+        change(&sandbox);
+        settle(&sandbox.path("tree"));
+        let (chunks, known) = archive(&sandbox, "");
+        assert!(known < chunks, "{what}: {known} of {chunks}");
+        assert_eq!(archive(&sandbox, ""), (chunks, chunks), "{what}");
+    }
+}
+
+/// Whoever changes a file as soon as it has been archived leaves the times it had.
+#[test]
+fn changes_within_a_tick_of_the_clock_are_not_missed() {
+    let sandbox = Sandbox::new();
+    for n in 0..20_u8 {
+        sandbox.write("tree/file", &[n; 5000]);
+        archive(&sandbox, "");
+    }
+}
+
+#[test]
+fn chunks_that_are_gone_from_the_store_are_put_again() {
+    let sandbox = tree();
+    settle(&sandbox.path("tree"));
+    let (chunks, _) = archive(&sandbox, "");
+    let stored = sandbox.files("store");
+    for name in stored.iter().step_by(3) {
+        fs::remove_file(sandbox.path("store").join(name)).unwrap();
+    }
+    let (_, known) = archive(&sandbox, "");
+    assert!(known > 0 && known < chunks, "{known} of {chunks}");
+    assert_eq!(sandbox.files("store"), stored);
+    sandbox.cairn("verify -s store").succeeds();
+    fs::remove_dir_all(sandbox.path("store")).unwrap();
+    assert_eq!(archive(&sandbox, ""), (chunks, 0));
+    assert_eq!(sandbox.files("store"), stored);
+}
+
+#[test]
+fn what_is_known_is_so_of_one_way_to_archive() {
+    let sandbox = tree();
+    settle(&sandbox.path("tree"));
+    let ways = ["", "-m 4:16:64", "--without=user-names", "--no-time", "--digest sha256"];
+    for way in ways {
+        assert_eq!(archive(&sandbox, way).1, 0, "{way}");
+    }
+    for way in ways {
+        let (chunks, known) = archive(&sandbox, way);
+        assert_eq!(chunks, known, "{way}");
+    }
+}
+
+#[test]
+fn a_damaged_cache_is_made_again() {
+    let sandbox = tree();
+    settle(&sandbox.path("tree"));
+    let (chunks, _) = archive(&sandbox, "");
+    let name = sandbox.files("cache").remove(0);
+    let path = format!("cache/{name}");
+    for content in [&b""[..], &sandbox.read(&path)[..1000], &[7; 5000]] {
+        sandbox.write(&path, content);
+        assert_eq!(archive(&sandbox, ""), (chunks, 0));
+        assert_eq!(archive(&sandbox, ""), (chunks, chunks));
+    }
+}
+
+#[test]
+fn it_is_for_chunks_of_directories() {
+    let sandbox = tree();
+    sandbox.refuses("tar --cache-dir cache out.catar tree", &["--cache-dir", "-i"]);
+    sandbox.write("a.tar", b"");
+    sandbox.refuses(
+        "tar -i -s store --cache-dir cache --input-format=tar out.caidx a.tar",
+        &["--cache-dir", "directories"],
+    );
+    sandbox.write("file", b"");
+    sandbox.cairn("tar -i -s store --cache-dir file/cache out.caidx tree").fails(&["file/cache"]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_changes_are_noticed(
+        rounds in vec(vec((0_u8..6, 0_u64..40, 0_usize..200_000), 0..4), 1..5),
+    ) {
+        let sandbox = Sandbox::new();
+        for n in 0..40_u64 {
+            sandbox.write(&format!("tree/{}/file{n}", n % 5), &random(n, n as usize * 1700));
+        }
+        settle(&sandbox.path("tree"));
+        archive(&sandbox, "");
+        for (round, changes) in rounds.iter().enumerate() {
+            for &(kind, n, len) in changes {
+                let name = format!("tree/{}/file{n}", n % 5);
+                let path = sandbox.path(&name);
+                match kind {
+                    0 => sandbox.write(&name, &random(round as u64 * 1000 + n, len)),
+                    1 => drop(fs::remove_file(path)),
+                    2 => sandbox.write(&format!("tree/{}/new{n}", n % 4), &random(n, len)),
+                    3 => drop(fs::rename(path, sandbox.path(&format!("tree/{n}")))),
+                    4 => drop(fs::set_permissions(path, fs::Permissions::from_mode(0o604))),
+                    _ => drop(fs::rename(path, sandbox.path(&format!("tree/file{n}")))),
+                }
+            }
+            // Some of the time what has just been changed is not settled.
+            if round % 2 == 0 {
+                settle(&sandbox.path("tree"));
+            }
+            archive(&sandbox, "");
+        }
+    }
+}
