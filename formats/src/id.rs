@@ -22,7 +22,7 @@ impl ChunkId {
 
     /// The 64 lower-case hex digits, as used in file names.
     pub fn to_hex(self) -> String {
-        self.hex_digits().iter().copied().map(char::from).collect()
+        str::from_utf8(&self.hex_digits()).expect("digits are ASCII").to_owned()
     }
 
     /// The same as ASCII bytes. Indexes are printed by the million ids, so this is plain arithmetic,

@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use cairn_formats::catar::Node;
-use rustix::fs::{Statx, makedev};
+use rustix::fs::{OFlags, Statx, makedev};
 
 use super::attributes::FileSystem;
 use crate::Error;
@@ -108,6 +108,13 @@ impl Failure {
     pub fn at(self, path: impl AsRef<Path>) -> Error {
         Error::io(self.what, path)(self.source)
     }
+}
+
+/// Opens a file that was found before for reading. What is in its place by now may be a pipe, which is not waited for,
+/// or a link, which is not followed.
+pub(crate) fn open_again(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)
 }
 
 /// Whether an open file is one of this length, modified at this time in nanoseconds since 1970 if that is known.

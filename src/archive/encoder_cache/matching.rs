@@ -12,8 +12,6 @@
 
 use std::collections::VecDeque;
 
-use cairn_formats::ChunkId;
-
 use super::atoms::{Atom, Atoms};
 use super::saved::{Saved, Start};
 
@@ -22,13 +20,8 @@ use super::saved::{Saved, Start};
 pub(crate) enum Verdict {
     /// So many are to be read.
     Read(u64),
-    /// They are this chunk, if a chunk begins where they do.
-    Known {
-        /// Its name.
-        id: ChunkId,
-        /// Its length in bytes.
-        len: usize,
-    },
+    /// They are this chunk, if a chunk begins where they do: at this place.
+    Known(u64, Start),
 }
 
 /// Finds chunks again.
@@ -86,9 +79,9 @@ impl<'a> Matcher<'a> {
                 match self.chunk_at(self.at) {
                     Answer::Wait(until) => return self.wait = until,
                     Answer::Unknown => (self.is_cut, self.scan) = (false, self.at + 1),
-                    Answer::Known(Start { id, len, .. }) => {
-                        self.verdicts.push_back(Verdict::Known { id, len: len as usize });
-                        self.at += u64::from(len);
+                    Answer::Known(start) => {
+                        self.verdicts.push_back(Verdict::Known(self.at, start));
+                        self.at += u64::from(start.len);
                         self.atoms.forget(self.at);
                     }
                 }

@@ -22,6 +22,7 @@ mod saved;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -35,7 +36,8 @@ use cairn_store::local::Output;
 use self::atoms::Atoms;
 pub(crate) use self::atoms::{Atom, Mark, marks};
 pub(crate) use self::matching::{Matcher, Verdict};
-use self::saved::{File, Saved, Start, identity};
+pub(crate) use self::saved::Start;
+use self::saved::{File, Saved, identity};
 use crate::archive::pack::PackOptions;
 use crate::flow::lock;
 use crate::make::MakeOptions;
@@ -67,6 +69,8 @@ struct Found {
     atoms: Atoms,
     /// The last chunk: where it begins, and what it is.
     last: Option<(u64, ChunkId, u32)>,
+    /// Those found again that are still to come.
+    again: VecDeque<(u64, Start)>,
     starts: Vec<Start>,
     files: Vec<File>,
     records: Vec<u8>,
@@ -124,6 +128,11 @@ impl EncoderCache {
         }
     }
 
+    /// Whether anything is known from then.
+    pub(crate) fn is_warm(&self) -> bool {
+        self.saved.is_some()
+    }
+
     /// What finds chunks of then again, if there are any.
     pub(crate) fn matcher(&self) -> Option<Matcher<'_>> {
         self.saved.as_ref().filter(|saved| saved.chunks() > 0).map(Matcher::new)
@@ -139,9 +148,9 @@ impl EncoderCache {
         lock(&self.found).chunk(id, len as u32);
     }
 
-    /// So many chunks were found again.
-    pub(crate) fn found_again(&self, chunks: usize) {
-        lock(&self.found).same_chunks += chunks;
+    /// Chunks were found again, each at its place.
+    pub(crate) fn found_again(&self, starts: impl Iterator<Item = (u64, Start)>) {
+        lock(&self.found).again.extend(starts);
     }
 
     /// Takes what the owners of files are called.
@@ -186,6 +195,16 @@ impl Found {
     fn end_last(&mut self) -> u64 {
         let Some((at, id, len)) = self.last.take() else { return 0 };
         let end = at + u64::from(len);
+        while self.again.front().is_some_and(|(place, _)| *place < at) {
+            self.again.pop_front();
+        }
+        if let Some((place, start)) = self.again.front()
+            && (*place, start.id, start.len) == (at, id, len)
+        {
+            self.starts.push(*start);
+            self.same_chunks += 1;
+            return end;
+        }
         if let (Some((mark, offset)), Some(print)) = (self.atoms.at(at), self.atoms.print(at, end))
         {
             self.starts.push(Start { mark, offset, print, len, id });

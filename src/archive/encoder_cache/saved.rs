@@ -24,14 +24,15 @@ const BLOCK: usize = 64 << 10;
 
 /// Where a chunk begins, and what it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Start {
+pub(crate) struct Start {
     /// In which atom, and where in it.
     pub(super) mark: Mark,
     pub(super) offset: u64,
     /// What its bytes are.
     pub(super) print: Print,
-    pub(super) len: u32,
-    pub(super) id: ChunkId,
+    /// How many.
+    pub(crate) len: u32,
+    pub(crate) id: ChunkId,
 }
 
 /// What a file was, and where its records are.

@@ -86,9 +86,10 @@ proptest! {
         for verdict in verdicts(&saved, &new) {
             match verdict {
                 Verdict::Read(len) => at += len as usize,
-                Verdict::Known { id, len } => {
-                    prop_assert_eq!(Digest::Sha512_256.hash(&bytes[at..at + len]), id);
-                    at += len;
+                Verdict::Known(place, Start { id, len, .. }) => {
+                    prop_assert_eq!(at as u64, place);
+                    prop_assert_eq!(Digest::Sha512_256.hash(&bytes[at..at + len as usize]), id);
+                    at += len as usize;
                 }
             }
         }
@@ -105,7 +106,7 @@ proptest! {
         cuts.push(total);
         let verdicts = verdicts(&saved(&runs, &cuts), &runs);
         prop_assert_eq!(verdicts.len(), cuts.len());
-        let is_known = |verdict: &Verdict| matches!(verdict, Verdict::Known { .. });
+        let is_known = |verdict: &Verdict| matches!(verdict, Verdict::Known(..));
         prop_assert!(verdicts.iter().all(is_known));
     }
 }
@@ -120,7 +121,7 @@ fn after_a_change_chunks_are_known_again() {
         .iter()
         .map(|verdict| match *verdict {
             Verdict::Read(len) => len,
-            Verdict::Known { len, .. } => len as u64,
+            Verdict::Known(_, start) => start.len.into(),
         })
         .collect();
     // The chunk that began at 8 covers the changed atom; the next one began at 24, four bytes into the third.
@@ -134,7 +135,7 @@ fn after_a_change_chunks_are_known_again() {
 fn the_last_chunk_is_only_known_at_the_end() {
     let saved = saved(&[(1, 10), (2, 10)], &[12, 20]);
     let known = |runs: &[Run]| {
-        let is_known = |verdict: &Verdict| matches!(verdict, Verdict::Known { .. });
+        let is_known = |verdict: &Verdict| matches!(verdict, Verdict::Known(..));
         verdicts(&saved, runs).iter().filter(|&verdict| is_known(verdict)).count()
     };
     assert_eq!(known(&[(1, 10), (2, 10)]), 2);

@@ -21,7 +21,7 @@ pub(super) enum Next {
 /// A node, encoded.
 #[derive(Debug)]
 pub(super) struct Encoded {
-    pub(super) name: Vec<u8>,
+    name: Vec<u8>,
     /// That of its name, which the root does not have, and those of the node.
     pub(super) records: Vec<u8>,
     /// Where those of the node begin.
@@ -73,13 +73,19 @@ impl Encoded {
     }
 
     /// A file whose records are known, and whose bytes may never be asked for.
-    pub(super) fn known(name: Vec<u8>, known: &[u8], stat: Stat, file: Later) -> Self {
-        let mut records = Vec::with_capacity(name.len() + 17 + known.len());
-        encode_name(&mut records, &name);
+    pub(super) fn known(known: &[u8], file: Later) -> Self {
+        let (stat, name) = (file.stat, Vec::new());
+        let mut records = Vec::with_capacity(file.name.len() + 17 + known.len());
+        encode_name(&mut records, &file.name);
         let entry = records.len();
         records.extend_from_slice(known);
         let body = Bytes::Later(Arc::new(file), stat.size);
         Self { name, records, entry, body, mtime: stat.mtime, stat: Some(stat), mark: None }
+    }
+
+    /// What it is called; nothing for the root.
+    pub(super) fn name(&self) -> &[u8] {
+        if let Bytes::Later(file, _) = &self.body { &file.name } else { &self.name }
     }
 
     /// How many bytes follow the records.
@@ -90,17 +96,17 @@ impl Encoded {
         }
     }
 
-    /// What can be said of its bytes, where they can be told without reading them.
-    fn said(&self) -> Option<Vec<u8>> {
-        let mut said = self.records.clone();
-        if self.size() > 0 {
-            let stat = self.stat?;
+    /// Adds what can be said of its bytes, where they can be told without reading them.
+    fn say(&self, said: &mut Vec<u8>) {
+        if self.size() == 0 {
+            said.extend_from_slice(&self.records);
+        } else if let Some(stat) = self.stat {
+            said.extend_from_slice(&self.records);
             let numbers = [stat.dev, stat.ino, stat.size];
             let times = [stat.mtime, stat.ctime];
             said.extend(numbers.into_iter().flat_map(u64::to_le_bytes));
             said.extend(times.into_iter().flat_map(i64::to_le_bytes));
         }
-        Some(said)
     }
 }
 
@@ -113,14 +119,17 @@ pub(super) fn mark(nexts: &mut [Next], cache: &EncoderCache) {
         let is_known = matches!(node.body, Bytes::Later(..));
         Some((node.stat.as_ref()?, &node.records[node.entry..], is_known))
     }));
-    let said: Vec<Option<Vec<u8>>> = nodes().map(|node| node.said()).collect();
-    let texts: Vec<&[u8]> = said.iter().flatten().map(Vec::as_slice).collect();
-    let mut marks = marks(&texts);
-    let mut said = said.iter();
+    let (mut said, mut ends) = (Vec::new(), vec![0]);
+    for node in nodes() {
+        node.say(&mut said);
+        ends.push(said.len());
+    }
+    let texts: Vec<&[u8]> = ends.windows(2).map(|ends| &said[ends[0]..ends[1]]).collect();
+    let mut marks =
+        marks(&texts).zip(&texts).map(|(mark, text)| (!text.is_empty()).then_some(mark));
     for next in nexts {
         if let Next::Node(node) = next {
-            let is_said = said.next().is_some_and(Option::is_some);
-            node.mark = if is_said { marks.next() } else { None };
+            node.mark = marks.next().flatten();
         }
     }
 }

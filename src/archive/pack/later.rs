@@ -1,17 +1,14 @@
 //! A file that is not opened before its bytes are asked for, as most often they are not.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::OFlags;
-
 use super::notices::Notices;
-use crate::tree::found::{Stat, is_still};
+use crate::tree::found::{Stat, is_still, open_again};
 use crate::{Error, Result};
 
 /// Where it is, and what it was.
@@ -26,10 +23,7 @@ impl Later {
     /// Bytes of it, from this place on. Whatever its path leads to by now, they are of the file it led to.
     pub(super) fn read(&self, at: u64, bytes: &mut [u8], notices: &Notices<'_>) -> Result<()> {
         let path = self.path();
-        // What is in the place of a file by now may be a pipe or a link.
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(&path);
-        let file = match file {
+        let file = match open_again(&path) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Err(self.is_another()),
             opened => opened.map_err(Error::io("open", &path))?,
         };

@@ -96,7 +96,7 @@ impl<'a> Layout<'a> {
             Next::Node(node) => {
                 let len = self.at.checked_add(node.size());
                 if len.is_none_or(|len| len > LONGEST) {
-                    let name = OsStr::from_bytes(&node.name);
+                    let name = OsStr::from_bytes(node.name());
                     let why = "with its size the archive would be longer than a file can be";
                     return Err(Error::file(name, why));
                 }
@@ -129,23 +129,28 @@ impl<'a> Layout<'a> {
 
     fn add_node(&mut self, node: Encoded) {
         let size = node.size();
-        let Encoded { name, records, entry, body, mtime, mark, .. } = node;
         let start = self.at;
-        let len = records.len() as u64;
+        let hash = hash_name(node.name());
         if let Some(map) = &mut self.map {
-            map.add_records(start, &records);
+            let records = &node.records;
+            map.add_records(start, records);
+            let at = start + records.len() as u64;
+            let modified = (flags::granularity(self.features) == Some(1)).then_some(node.mtime);
+            match node.body {
+                Bytes::Directory => map.enter(node.name()),
+                Bytes::Other => {}
+                Bytes::File(..) | Bytes::Later(..) => map.add_file(at, size, node.name(), modified),
+            }
         }
+        let Encoded { records, entry, body, mark, .. } = node;
+        let len = records.len() as u64;
         self.at += len;
         self.parts.add_records(records);
         self.counts.too_deep += u64::from(self.open.len() >= CASYNC_DEPTH);
-        let hash = hash_name(&name);
         let atom = Atom { len: len + size, mark };
         match body {
             Bytes::Directory => {
                 self.counts.directories += 1;
-                if let Some(map) = &mut self.map {
-                    map.enter(&name);
-                }
                 let entry = start + entry as u64;
                 self.open.push(Directory { start, entry, hash, children: Vec::new() });
                 return self.parts.end_atom(atom);
@@ -154,10 +159,6 @@ impl<'a> Layout<'a> {
             Bytes::File(..) | Bytes::Later(..) => {
                 self.counts.files += 1;
                 self.counts.bytes += size;
-                if let Some(map) = &mut self.map {
-                    let modified = (flags::granularity(self.features) == Some(1)).then_some(mtime);
-                    map.add_file(self.at, size, &name, modified);
-                }
                 self.at += size;
             }
         }

@@ -6,16 +6,13 @@
 //! Records are kept, as little else could give them again; the bytes of files are read anew where they are asked
 //! for.
 
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use rustix::fs::OFlags;
-
-use crate::tree::found::is_still;
+use crate::tree::found::{is_still, open_again};
 
 /// Everything in an archive, by its place.
 #[derive(Debug, Default)]
@@ -104,7 +101,7 @@ impl Map {
                 }
                 Place::File { path, modified } => {
                     let path = Path::new(std::ffi::OsStr::from_bytes(&self.paths[path.clone()]));
-                    let file = open(&root.join(path))?;
+                    let file = open_again(&root.join(path))?;
                     if !is_still(&file, span.len, *modified)? {
                         return Ok(None);
                     }
@@ -115,10 +112,4 @@ impl Map {
         }
         Ok(Some(bytes).filter(|_| done == len))
     }
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    // What is in the place of a file by now may be a pipe or a link.
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)
 }

@@ -9,10 +9,8 @@ use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 
-use cairn_formats::ChunkId;
-
 use super::later::Later;
-use crate::archive::encoder_cache::{Atom, EncoderCache, Matcher, Verdict};
+use crate::archive::encoder_cache::{Atom, EncoderCache, Matcher, Start, Verdict};
 use crate::archive::step::Origin;
 use crate::make::source::SHORTEST_HOLE;
 
@@ -33,8 +31,9 @@ pub(super) enum Part {
 /// A chunk that need not be read, and what it would be read from.
 #[derive(Debug)]
 pub(super) struct Known {
-    pub(super) id: ChunkId,
-    pub(super) len: usize,
+    /// Where in the archive it begins.
+    at: u64,
+    pub(super) start: Start,
     pub(super) segments: Vec<Segment>,
 }
 
@@ -196,11 +195,11 @@ impl<'a> Parts<'a> {
                     self.flush_known();
                     segments.into_iter().for_each(|segment| self.place(segment));
                 }
-                Verdict::Known { id, len } => {
-                    let segments = take(queue, len as u64);
+                Verdict::Known(at, start) => {
+                    let segments = take(queue, start.len.into());
                     self.flush();
-                    self.known.push(Known { id, len, segments });
-                    self.known_len += len as u64;
+                    self.known.push(Known { at, start, segments });
+                    self.known_len += u64::from(start.len);
                     if self.known_len >= KNOWN {
                         self.flush_known();
                     }
@@ -249,7 +248,7 @@ impl<'a> Parts<'a> {
         if !self.known.is_empty() {
             let (known, len) = (mem::take(&mut self.known), mem::take(&mut self.known_len));
             if let Some(cache) = self.cache {
-                cache.found_again(known.len());
+                cache.found_again(known.iter().map(|known| (known.at, known.start)));
             }
             self.ready.push_back(Part::Known(known, len));
         }

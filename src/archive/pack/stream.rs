@@ -24,11 +24,11 @@ use super::feed::{Batch, Feed};
 use super::layout::Layout;
 use super::map::Map;
 use super::notices::Notices;
-use super::parts::{Part, Segment};
+use super::parts::{Known, Part, Segment};
 use crate::archive::step::Origin;
 use crate::buffer::Buffer;
 use crate::flow::lock;
-use crate::make::source::{Known, Source, Stretch, Want};
+use crate::make::source::{self, Source, Stretch, Want};
 use crate::tree::found::is_still;
 use crate::{Error, Result};
 
@@ -204,12 +204,13 @@ impl<'a> Stream<'a> {
                 Stretch::Hole(len)
             }
             Part::Known(known, len) => {
-                let chunks = known.iter().map(|chunk| (chunk.id, chunk.len)).collect();
+                let chunks = known.iter().map(|Known { start, .. }| (start.id, start.len as usize));
+                let chunks = chunks.collect();
                 let mut segments: Vec<_> = known.into_iter().map(|known| known.segments).collect();
                 let read = move |nth: usize, bytes: &mut [u8]| {
                     self.read(mem::take(&mut segments[nth]), bytes)
                 };
-                Stretch::Known(Known { chunks, len, read: Box::new(read) })
+                Stretch::Known(source::Known { chunks, len, read: Box::new(read) })
             }
         })
     }

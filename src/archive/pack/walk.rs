@@ -33,6 +33,9 @@ use crate::{Error, Result};
 /// Names that a worker takes at once.
 const BATCH: usize = 64;
 
+/// The same where hardly any file is read, so that nobody waits for so little.
+const UNREAD_BATCH: usize = 512;
+
 /// The file that says what is to be left out of a directory and all below it.
 const EXCLUDE_FILE: &CStr = c".caexclude";
 
@@ -115,7 +118,9 @@ impl Walk {
                 Excludes::default(),
             )?));
         }
-        while tasks.len() < BATCH {
+        let is_warm = tree.cache.is_some_and(EncoderCache::is_warm);
+        let most = if is_warm { UNREAD_BATCH } else { BATCH };
+        while tasks.len() < most {
             let Some(level) = self.open.last_mut() else { break };
             let Some((name, kind)) = level.names.get(level.next) else {
                 self.leave(tree)?;
@@ -264,8 +269,7 @@ impl<'a> Tree<'a> {
         }
         let records = cache.records_of(&stat)?;
         let name = name.to_bytes().to_vec();
-        let later = Later { directory: Arc::clone(&directory.full), name: name.clone(), stat };
-        Some(Encoded::known(name, records, stat, later))
+        Some(Encoded::known(records, Later { directory: Arc::clone(&directory.full), name, stat }))
     }
 
     fn find(&self, directory: &Directory, name: &CStr, kind: FileType) -> Result<Option<Found>> {
