@@ -1,5 +1,14 @@
-//! A step in the form it has in an archive: made by whoever took it, so that laying it out takes little.
+//! Nodes in the form they have in an archive: made by whoever took them, so that laying them out takes little.
+//!
+//! ```text
+//! bytes   | name, records | records of the next | ...     of a whole batch, in one piece
+//! nexts   | node          | leave | node        | ...     where theirs are, and what follows them
+//! ```
+//! Batches are made by one worker and laid out by another. With a piece of memory for each node the workers would
+//! wait for one another wherever one of them gives back what another one took.
 
+use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use cairn_formats::catar::{Body, encode_name, encode_node};
@@ -9,28 +18,37 @@ use crate::archive::encoder_cache::{EncoderCache, Mark, marks};
 use crate::archive::step::{Content, Named, Step};
 use crate::tree::found::Stat;
 
+/// Bytes of a record of a name around the name: its header, and the NUL at its end.
+const AROUND_NAME: (usize, usize) = (16, 1);
+
+/// A batch of what comes next in an archive.
+#[derive(Debug, Default)]
+pub(super) struct Encoded {
+    pub(super) bytes: Arc<Vec<u8>>,
+    pub(super) nexts: Vec<Next>,
+}
+
 /// What comes next in an archive.
 #[derive(Debug)]
 pub(super) enum Next {
     /// A node. What is in a directory comes next, until it is left.
-    Node(Box<Encoded>),
+    Node(Node),
     /// The end of the directory whose nodes came before.
     Leave,
 }
 
 /// A node, encoded.
 #[derive(Debug)]
-pub(super) struct Encoded {
-    name: Vec<u8>,
-    /// That of its name, which the root does not have, and those of the node.
-    pub(super) records: Vec<u8>,
-    /// Where those of the node begin.
+pub(super) struct Node {
+    /// Its records in the bytes of the batch: that of its name, which the root does not have, and from
+    /// `entry` on its own.
+    pub(super) records: Range<usize>,
     pub(super) entry: usize,
-    pub(super) body: Bytes,
+    pub(super) bytes: Bytes,
     /// When it was last changed, in nanoseconds since 1970.
     pub(super) mtime: i64,
     /// What tells whether it is still the same, if anything does.
-    pub(super) stat: Option<Stat>,
+    stat: Option<Stat>,
     /// What its bytes are, if that is known without them.
     pub(super) mark: Option<Mark>,
 }
@@ -41,95 +59,135 @@ pub(super) enum Bytes {
     Directory,
     /// So many bytes of a file.
     File(u64, Content),
-    /// So many bytes of a file that is not open.
-    Later(Arc<Later>, u64),
+    /// So many bytes of a file that is not open, which may never be asked for.
+    Later(u64, Later),
     /// Nothing.
     Other,
 }
 
-impl Next {
-    pub(super) fn of(step: Step, features: u64) -> Self {
-        match step {
-            Step::Node(named) => Next::Node(Box::new(Encoded::of(*named, features))),
-            Step::Leave => Next::Leave,
-        }
+impl Encoded {
+    pub(super) fn name(&self, node: &Node) -> &[u8] {
+        &self.bytes[node.name()]
     }
 }
 
-impl Encoded {
-    pub(super) fn of(Named { name, node, content }: Named, features: u64) -> Self {
-        let mut records = Vec::with_capacity(name.len() + 128);
-        if !name.is_empty() {
-            encode_name(&mut records, &name);
-        }
-        let entry = records.len();
-        encode_node(&mut records, &node, features);
-        let body = match node.body {
-            Body::Directory => Bytes::Directory,
-            Body::File(size) => Bytes::File(size, content),
-            _ => Bytes::Other,
-        };
-        Self { name, records, entry, body, mtime: node.mtime, stat: None, mark: None }
-    }
-
-    /// A file whose records are known, and whose bytes may never be asked for.
-    pub(super) fn known(known: &[u8], file: Later) -> Self {
-        let (stat, name) = (file.stat, Vec::new());
-        let mut records = Vec::with_capacity(file.name.len() + 17 + known.len());
-        encode_name(&mut records, &file.name);
-        let entry = records.len();
-        records.extend_from_slice(known);
-        let body = Bytes::Later(Arc::new(file), stat.size);
-        Self { name, records, entry, body, mtime: stat.mtime, stat: Some(stat), mark: None }
-    }
-
-    /// What it is called; nothing for the root.
-    pub(super) fn name(&self) -> &[u8] {
-        if let Bytes::Later(file, _) = &self.body { &file.name } else { &self.name }
-    }
-
+impl Node {
     /// How many bytes follow the records.
     pub(super) fn size(&self) -> u64 {
-        match self.body {
-            Bytes::File(size, _) | Bytes::Later(_, size) => size,
+        match self.bytes {
+            Bytes::File(size, _) | Bytes::Later(size, _) => size,
             Bytes::Directory | Bytes::Other => 0,
         }
     }
 
-    /// Adds what can be said of its bytes, where they can be told without reading them.
-    fn say(&self, said: &mut Vec<u8>) {
-        if self.size() == 0 {
-            said.extend_from_slice(&self.records);
-        } else if let Some(stat) = self.stat {
-            said.extend_from_slice(&self.records);
-            let numbers = [stat.dev, stat.ino, stat.size];
-            let times = [stat.mtime, stat.ctime];
-            said.extend(numbers.into_iter().flat_map(u64::to_le_bytes));
-            said.extend(times.into_iter().flat_map(i64::to_le_bytes));
-        }
+    /// Where in the bytes of the batch its name is; the root has none.
+    pub(super) fn name(&self) -> Range<usize> {
+        let (before, behind) = AROUND_NAME;
+        let start = self.records.start;
+        if self.entry == start { start..start } else { start + before..self.entry - behind }
     }
 }
 
-/// Marks all that can be marked, and lets the cache know of the files.
-pub(super) fn mark(nexts: &mut [Next], cache: &EncoderCache) {
-    let nodes = || {
-        nexts.iter().filter_map(|next| if let Next::Node(node) = next { Some(node) } else { None })
-    };
-    cache.note(nodes().filter_map(|node| {
-        let is_known = matches!(node.body, Bytes::Later(..));
-        Some((node.stat.as_ref()?, &node.records[node.entry..], is_known))
-    }));
-    let (mut said, mut ends) = (Vec::new(), vec![0]);
-    for node in nodes() {
-        node.say(&mut said);
-        ends.push(said.len());
+/// Makes a batch.
+#[derive(Debug)]
+pub(super) struct Encoder {
+    features: u64,
+    bytes: Vec<u8>,
+    nexts: Vec<Next>,
+}
+
+impl Encoder {
+    /// For an archive with this feature word, and about so many nodes.
+    pub(super) fn new(features: u64, nodes: usize) -> Self {
+        let bytes = Vec::with_capacity(nodes * 192);
+        Self { features, bytes, nexts: Vec::with_capacity(nodes) }
     }
-    let texts: Vec<&[u8]> = ends.windows(2).map(|ends| &said[ends[0]..ends[1]]).collect();
-    let mut marks =
-        marks(&texts).zip(&texts).map(|(mark, text)| (!text.is_empty()).then_some(mark));
-    for next in nexts {
-        if let Next::Node(node) = next {
-            node.mark = marks.next().flatten();
+
+    pub(super) fn add(&mut self, step: Step) {
+        match step {
+            Step::Node(named) => self.add_node(*named, None),
+            Step::Leave => self.nexts.push(Next::Leave),
         }
+    }
+
+    /// Adds a node. `stat` tells whether it is still the same.
+    pub(super) fn add_node(&mut self, named: Named, stat: Option<Stat>) {
+        let Named { name, node, content } = named;
+        let start = self.bytes.len();
+        if !name.is_empty() {
+            encode_name(&mut self.bytes, &name);
+        }
+        let entry = self.bytes.len();
+        encode_node(&mut self.bytes, &node, self.features);
+        let bytes = match node.body {
+            Body::Directory => Bytes::Directory,
+            Body::File(size) => Bytes::File(size, content),
+            _ => Bytes::Other,
+        };
+        self.push(start, entry, bytes, node.mtime, stat);
+    }
+
+    /// Adds a file of a directory whose records are known.
+    pub(super) fn add_known(
+        &mut self,
+        directory: &Arc<Path>,
+        name: &[u8],
+        stat: Stat,
+        records: &[u8],
+    ) {
+        let start = self.bytes.len();
+        encode_name(&mut self.bytes, name);
+        let entry = self.bytes.len();
+        self.bytes.extend_from_slice(records);
+        let later = Later::new(directory, &stat);
+        self.push(start, entry, Bytes::Later(stat.size, later), stat.mtime, Some(stat));
+    }
+
+    fn push(&mut self, start: usize, entry: usize, bytes: Bytes, mtime: i64, stat: Option<Stat>) {
+        let records = start..self.bytes.len();
+        self.nexts.push(Next::Node(Node { records, entry, bytes, mtime, stat, mark: None }));
+    }
+
+    /// Marks all that can be marked, and lets the cache know of the files.
+    pub(super) fn mark(&mut self, cache: &EncoderCache) {
+        let Self { bytes, nexts, .. } = self;
+        cache.note(nodes(nexts).filter_map(|node| {
+            let is_known = matches!(node.bytes, Bytes::Later(..));
+            Some((node.stat.as_ref()?, &bytes[node.entry..node.records.end], is_known))
+        }));
+        let (mut said, mut ends) = (Vec::with_capacity(bytes.len() * 5 / 4), vec![0]);
+        for node in nodes(nexts) {
+            say(node, bytes, &mut said);
+            ends.push(said.len());
+        }
+        let texts: Vec<&[u8]> = ends.windows(2).map(|ends| &said[ends[0]..ends[1]]).collect();
+        let mut marks = marks(&texts).zip(&texts);
+        for next in nexts {
+            if let Next::Node(node) = next {
+                node.mark = marks.next().filter(|(_, text)| !text.is_empty()).map(|(mark, _)| mark);
+            }
+        }
+    }
+
+    pub(super) fn finish(self) -> Encoded {
+        Encoded { bytes: Arc::new(self.bytes), nexts: self.nexts }
+    }
+}
+
+fn nodes(nexts: &[Next]) -> impl Iterator<Item = &Node> {
+    nexts.iter().filter_map(|next| if let Next::Node(node) = next { Some(node) } else { None })
+}
+
+/// Adds what can be said of the bytes of a node, where they can be told without reading them.
+fn say(node: &Node, bytes: &[u8], said: &mut Vec<u8>) {
+    let records = &bytes[node.records.clone()];
+    if node.size() == 0 {
+        said.extend_from_slice(records);
+    } else if let Some(stat) = node.stat {
+        said.extend_from_slice(records);
+        let numbers = [stat.dev, stat.ino, stat.size];
+        let times = [stat.mtime, stat.ctime];
+        said.extend(numbers.into_iter().flat_map(u64::to_le_bytes));
+        said.extend(times.into_iter().flat_map(i64::to_le_bytes));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use super::encoded::{Next, mark};
+use super::encoded::{Encoded, Encoder};
 use super::notices::Notices;
 use super::walk::{Task, Tree, Walk};
 use super::{Input, PackOptions};
@@ -63,18 +63,20 @@ impl<'a> Feed<'a> {
     }
 
     /// What a batch adds to the archive.
-    pub(super) fn encode(&self, batch: Batch) -> Result<Vec<Next>> {
+    pub(super) fn encode(&self, batch: Batch) -> Result<Encoded> {
         match (self, batch) {
             (Feed::Tree(tree, _), Batch::Tasks(tasks)) => {
-                let nexts = tasks.into_iter().filter_map(|task| task.encode(tree).transpose());
-                let mut nexts: Vec<Next> = nexts.collect::<Result<_>>()?;
+                let mut encoder = Encoder::new(tree.features(), tasks.len());
+                tasks.into_iter().try_for_each(|task| task.encode(tree, &mut encoder))?;
                 if let Some(cache) = tree.cache() {
-                    mark(&mut nexts, cache);
+                    encoder.mark(cache);
                 }
-                Ok(nexts)
+                Ok(encoder.finish())
             }
             (Feed::Steps(features, _), Batch::Steps(steps)) => {
-                Ok(steps.into_iter().map(|step| Next::of(step, *features)).collect())
+                let mut encoder = Encoder::new(*features, steps.len());
+                steps.into_iter().for_each(|step| encoder.add(step));
+                Ok(encoder.finish())
             }
             _ => unreachable!("batches go back where they came from"),
         }

@@ -11,25 +11,40 @@ use super::notices::Notices;
 use crate::tree::found::{Stat, is_still, open_again};
 use crate::{Error, Result};
 
-/// Where it is, and what it was.
-#[derive(Debug)]
+/// The directory it is in, and what it was.
+#[derive(Clone, Debug)]
 pub(super) struct Later {
-    pub(super) directory: Arc<Path>,
-    pub(super) name: Vec<u8>,
-    pub(super) stat: Stat,
+    directory: Arc<Path>,
+    /// Its device and number.
+    identity: (u64, u64),
+    size: u64,
+    mtime: i64,
 }
 
 impl Later {
-    /// Bytes of it, from this place on. Whatever its path leads to by now, they are of the file it led to.
-    pub(super) fn read(&self, at: u64, bytes: &mut [u8], notices: &Notices<'_>) -> Result<()> {
-        let path = self.path();
+    pub(super) fn new(directory: &Arc<Path>, stat: &Stat) -> Self {
+        let identity = (stat.dev, stat.ino);
+        Self { directory: Arc::clone(directory), identity, size: stat.size, mtime: stat.mtime }
+    }
+
+    /// Bytes of it from this place on, by the name it had. Whatever that leads to by now, they are of the file it
+    /// led to.
+    pub(super) fn read(
+        &self,
+        name: &[u8],
+        at: u64,
+        bytes: &mut [u8],
+        notices: &Notices<'_>,
+    ) -> Result<()> {
+        let path: PathBuf = self.directory.join(OsStr::from_bytes(name));
+        let is_another = || Error::file(&path, "was removed or replaced while it was archived");
         let file = match open_again(&path) {
-            Err(e) if e.kind() == ErrorKind::NotFound => return Err(self.is_another()),
+            Err(e) if e.kind() == ErrorKind::NotFound => return Err(is_another()),
             opened => opened.map_err(Error::io("open", &path))?,
         };
         let found = file.metadata().map_err(Error::io("read", &path))?;
-        if (found.dev(), found.ino()) != (self.stat.dev, self.stat.ino) || !found.is_file() {
-            return Err(self.is_another());
+        if (found.dev(), found.ino()) != self.identity || !found.is_file() {
+            return Err(is_another());
         }
         match file.read_exact_at(bytes, at) {
             Err(e) if e.kind() == ErrorKind::UnexpectedEof => {
@@ -37,19 +52,10 @@ impl Later {
             }
             read => read.map_err(Error::io("read", &path))?,
         }
-        if !is_still(&file, self.stat.size, Some(self.stat.mtime))
-            .map_err(Error::io("read", &path))?
-        {
+        let is_still = is_still(&file, self.size, Some(self.mtime));
+        if !is_still.map_err(Error::io("read", &path))? {
             notices.changed(&path);
         }
         Ok(())
-    }
-
-    fn is_another(&self) -> Error {
-        Error::file(self.path(), "was removed or replaced while it was archived")
-    }
-
-    fn path(&self) -> PathBuf {
-        self.directory.join(OsStr::from_bytes(&self.name))
     }
 }

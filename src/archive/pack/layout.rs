@@ -7,15 +7,18 @@
 //! Nothing is read here. All sizes are known, so that the tables at the ends of directories can be written
 //! before the files in them have been read.
 
+use std::collections::VecDeque;
 use std::ffi::OsStr;
+use std::mem;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 
 use cairn_formats::catar::{Child, encode_goodbye, hash_name};
 use cairn_formats::flags;
 
-use super::encoded::{Bytes, Encoded, Next};
+use super::encoded::{Bytes, Encoded, Next, Node};
 use super::map::Map;
-use super::parts::{Part, Parts, Segment};
+use super::parts::{Part, Parts, Segment, Unread};
 use crate::archive::encoder_cache::{Atom, EncoderCache, marks};
 use crate::archive::step::{Content, Piece};
 use crate::{Error, Result};
@@ -91,18 +94,20 @@ impl<'a> Layout<'a> {
     }
 
     /// Takes what comes next.
-    pub(super) fn add(&mut self, next: Next) -> Result<()> {
-        match next {
-            Next::Node(node) => {
-                let len = self.at.checked_add(node.size());
-                if len.is_none_or(|len| len > LONGEST) {
-                    let name = OsStr::from_bytes(node.name());
-                    let why = "with its size the archive would be longer than a file can be";
-                    return Err(Error::file(name, why));
+    pub(super) fn add(&mut self, mut batch: Encoded) -> Result<()> {
+        for next in mem::take(&mut batch.nexts) {
+            match next {
+                Next::Node(node) => {
+                    let len = self.at.checked_add(node.size());
+                    if len.is_none_or(|len| len > LONGEST) {
+                        let name = OsStr::from_bytes(batch.name(&node));
+                        let why = "with its size the archive would be longer than a file can be";
+                        return Err(Error::file(name, why));
+                    }
+                    self.add_node(&batch, node);
                 }
-                self.add_node(*node);
+                Next::Leave => self.leave(),
             }
-            Next::Leave => self.leave(),
         }
         Ok(())
     }
@@ -113,66 +118,65 @@ impl<'a> Layout<'a> {
         self.parts.finish();
     }
 
-    /// A part that is complete.
-    pub(super) fn part(&mut self) -> Option<Part> {
-        self.parts.next()
-    }
-
-    /// Whether there is one.
-    pub(super) fn has_part(&self) -> bool {
-        self.parts.is_ready()
+    /// The parts that have become complete.
+    pub(super) fn take_parts(&mut self) -> VecDeque<Part> {
+        self.parts.take()
     }
 
     pub(super) fn counts(&self) -> Counts {
         self.counts
     }
 
-    fn add_node(&mut self, node: Encoded) {
-        let size = node.size();
-        let start = self.at;
-        let hash = hash_name(node.name());
-        if let Some(map) = &mut self.map {
-            let records = &node.records;
-            map.add_records(start, records);
-            let at = start + records.len() as u64;
-            let modified = (flags::granularity(self.features) == Some(1)).then_some(node.mtime);
-            match node.body {
-                Bytes::Directory => map.enter(node.name()),
-                Bytes::Other => {}
-                Bytes::File(..) | Bytes::Later(..) => map.add_file(at, size, node.name(), modified),
-            }
-        }
-        let Encoded { records, entry, body, mark, .. } = node;
-        let len = records.len() as u64;
+    fn add_node(&mut self, batch: &Encoded, node: Node) {
+        let (start, len, size) = (self.at, node.records.len() as u64, node.size());
+        let hash = hash_name(batch.name(&node));
+        let entry = start + (node.entry - node.records.start) as u64;
         self.at += len;
-        self.parts.add_records(records);
+        self.note(batch, &node, start);
+        self.parts.add_records(&batch.bytes, node.records.clone());
         self.counts.too_deep += u64::from(self.open.len() >= CASYNC_DEPTH);
-        let atom = Atom { len: len + size, mark };
-        match body {
+        let atom = Atom { len: len + size, mark: node.mark };
+        let name = node.name();
+        match node.bytes {
             Bytes::Directory => {
                 self.counts.directories += 1;
-                let entry = start + entry as u64;
                 self.open.push(Directory { start, entry, hash, children: Vec::new() });
                 return self.parts.end_atom(atom);
             }
             Bytes::Other => self.counts.others += 1,
-            Bytes::File(..) | Bytes::Later(..) => {
+            Bytes::File(_, content) => {
                 self.counts.files += 1;
-                self.counts.bytes += size;
-                self.at += size;
+                self.add_content(content);
+            }
+            Bytes::Later(_, file) => {
+                self.counts.files += 1;
+                if size > 0 {
+                    let unread = Unread { file, bytes: Arc::clone(&batch.bytes), name };
+                    self.parts.add(Segment::Later(unread, 0, size as usize));
+                }
             }
         }
-        match body {
-            Bytes::File(_, content) => self.add_content(content),
-            Bytes::Later(file, _) if size > 0 => {
-                self.parts.add(Segment::Later(file, 0, size as usize));
-            }
-            _ => {}
-        }
+        self.counts.bytes += size;
+        self.at += size;
         if let Some(parent) = self.open.last_mut() {
             parent.children.push(Child { hash, start, end: self.at });
         }
         self.parts.end_atom(atom);
+    }
+
+    /// Notes where a node lies, if that is asked for.
+    fn note(&mut self, batch: &Encoded, node: &Node, start: u64) {
+        let Some(map) = &mut self.map else { return };
+        map.add_records(start, &batch.bytes[node.records.clone()]);
+        let name = batch.name(node);
+        match node.bytes {
+            Bytes::Directory => map.enter(name),
+            Bytes::Other => {}
+            Bytes::File(..) | Bytes::Later(..) => {
+                let modified = (flags::granularity(self.features) == Some(1)).then_some(node.mtime);
+                map.add_file(self.at, node.size(), name, modified);
+            }
+        }
     }
 
     fn leave(&mut self) {
@@ -187,7 +191,7 @@ impl<'a> Layout<'a> {
         let len = records.len() as u64;
         self.at += len;
         let mark = if self.is_marked { marks(&[&records]).next() } else { None };
-        self.parts.add_records(records);
+        self.parts.add_table(records);
         if let Some(parent) = self.open.last_mut() {
             parent.children.push(Child { hash, start, end: self.at });
         }

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::mem;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::later::Later;
@@ -24,29 +25,40 @@ pub(super) enum Part {
     Data(Vec<Segment>, usize),
     /// So many zeros of a file that nobody has to read.
     Hole(Arc<Origin>, u64),
-    /// Chunks of an earlier archive, of so many bytes.
-    Known(Vec<Known>, u64),
+    /// Chunks of an earlier archive.
+    Known(Known),
 }
 
-/// A chunk that need not be read, and what it would be read from.
-#[derive(Debug)]
+/// Chunks that need not be read, and what they would be read from.
+#[derive(Debug, Default)]
 pub(super) struct Known {
-    /// Where in the archive it begins.
-    at: u64,
-    pub(super) start: Start,
+    /// Each with where in the archive it begins, and behind which segment it ends.
+    pub(super) chunks: Vec<(u64, Start, usize)>,
     pub(super) segments: Vec<Segment>,
+    /// Bytes of all of them.
+    pub(super) len: u64,
 }
 
 /// Bytes that come together.
 #[derive(Debug)]
 pub(super) enum Segment {
     Bytes(Vec<u8>),
-    /// Bytes of an open file.
+    /// Those of a batch in this range.
+    Records(Arc<Vec<u8>>, Range<usize>),
+    /// Bytes of an open file, from this place on.
     File(Arc<Origin>, u64, usize),
     /// Bytes of one that is not open.
-    Later(Arc<Later>, u64, usize),
+    Later(Unread, u64, usize),
     /// So many zeros of a file.
     Zeros(Arc<Origin>, usize),
+}
+
+/// A file that is not open, and where among the bytes of a batch its name is.
+#[derive(Clone, Debug)]
+pub(super) struct Unread {
+    pub(super) file: Later,
+    pub(super) bytes: Arc<Vec<u8>>,
+    pub(super) name: Range<usize>,
 }
 
 impl Part {
@@ -54,7 +66,8 @@ impl Part {
     pub(super) fn len(&self) -> u64 {
         match self {
             Part::Data(_, len) => *len as u64,
-            Part::Hole(_, len) | Part::Known(_, len) => *len,
+            Part::Hole(_, len) => *len,
+            Part::Known(known) => known.len,
         }
     }
 }
@@ -63,6 +76,7 @@ impl Segment {
     pub(super) fn len(&self) -> usize {
         match self {
             Segment::Bytes(bytes) => bytes.len(),
+            Segment::Records(_, range) => range.len(),
             Segment::File(.., len) | Segment::Later(.., len) | Segment::Zeros(_, len) => *len,
         }
     }
@@ -75,12 +89,16 @@ impl Segment {
                 let rest = bytes.split_off(at);
                 (Segment::Bytes(bytes), Segment::Bytes(rest))
             }
+            Segment::Records(bytes, Range { start, end }) => (
+                Segment::Records(Arc::clone(&bytes), start..start + at),
+                Segment::Records(bytes, start + at..end),
+            ),
             Segment::File(file, from, _) => (
                 Segment::File(Arc::clone(&file), from, at),
                 Segment::File(file, from + at as u64, rest),
             ),
             Segment::Later(file, from, _) => (
-                Segment::Later(Arc::clone(&file), from, at),
+                Segment::Later(file.clone(), from, at),
                 Segment::Later(file, from + at as u64, rest),
             ),
             Segment::Zeros(file, _) => {
@@ -100,9 +118,8 @@ pub(super) struct Parts<'a> {
     /// The part that is being filled, and its length but for the records.
     segments: Vec<Segment>,
     len: usize,
-    /// Known chunks that follow one another, and their bytes.
-    known: Vec<Known>,
-    known_len: u64,
+    /// Known chunks that follow one another.
+    known: Known,
     ready: VecDeque<Part>,
     cache: Option<&'a EncoderCache>,
     matching: Option<Matching<'a>>,
@@ -125,20 +142,28 @@ impl<'a> Parts<'a> {
             records: Vec::new(),
             segments: Vec::new(),
             len: 0,
-            known: Vec::new(),
-            known_len: 0,
+            known: Known::default(),
             ready: VecDeque::new(),
             cache,
             matching,
         }
     }
 
-    /// Records that come next.
-    pub(super) fn add_records(&mut self, records: Vec<u8>) {
+    /// Records of a batch that come next.
+    pub(super) fn add_records(&mut self, bytes: &Arc<Vec<u8>>, range: Range<usize>) {
         match &mut self.matching {
-            Some(Matching { queue, .. }) => queue.push_back(Segment::Bytes(records)),
-            None if self.records.is_empty() => self.records = records,
-            None => self.records.extend_from_slice(&records),
+            Some(Matching { queue, .. }) => {
+                queue.push_back(Segment::Records(Arc::clone(bytes), range));
+            }
+            None => self.records.extend_from_slice(&bytes[range]),
+        }
+    }
+
+    /// The table of a directory, which comes next.
+    pub(super) fn add_table(&mut self, table: Vec<u8>) {
+        match &mut self.matching {
+            Some(Matching { queue, .. }) => queue.push_back(Segment::Bytes(table)),
+            None => self.records.extend_from_slice(&table),
         }
     }
 
@@ -174,14 +199,9 @@ impl<'a> Parts<'a> {
         self.flush_known();
     }
 
-    /// The next part that is complete.
-    pub(super) fn next(&mut self) -> Option<Part> {
-        self.ready.pop_front()
-    }
-
-    /// Whether there is one.
-    pub(super) fn is_ready(&self) -> bool {
-        !self.ready.is_empty()
+    /// The parts that have become complete.
+    pub(super) fn take(&mut self) -> VecDeque<Part> {
+        mem::take(&mut self.ready)
     }
 
     /// Does what the matcher says.
@@ -191,16 +211,18 @@ impl<'a> Parts<'a> {
         {
             match verdict {
                 Verdict::Read(len) => {
-                    let segments = take(queue, len);
+                    let mut segments = Vec::new();
+                    take(queue, len, &mut segments);
                     self.flush_known();
                     segments.into_iter().for_each(|segment| self.place(segment));
                 }
                 Verdict::Known(at, start) => {
-                    let segments = take(queue, start.len.into());
+                    let Known { chunks, segments, len } = &mut self.known;
+                    take(queue, start.len.into(), segments);
+                    chunks.push((at, start, segments.len()));
+                    *len += u64::from(start.len);
                     self.flush();
-                    self.known.push(Known { at, start, segments });
-                    self.known_len += u64::from(start.len);
-                    if self.known_len >= KNOWN {
+                    if self.known.len >= KNOWN {
                         self.flush_known();
                     }
                 }
@@ -220,7 +242,8 @@ impl<'a> Parts<'a> {
         while segment.len() > 0 {
             self.cut();
             let room = self.window.saturating_sub(self.len).max(1);
-            let is_one = segment.len() <= room || matches!(segment, Segment::Bytes(_));
+            let is_here = matches!(segment, Segment::Bytes(_) | Segment::Records(..));
+            let is_one = segment.len() <= room || is_here;
             let (some, rest) =
                 if is_one { (segment, Segment::Bytes(Vec::new())) } else { segment.split(room) };
             self.len += some.len();
@@ -245,12 +268,12 @@ impl<'a> Parts<'a> {
     }
 
     fn flush_known(&mut self) {
-        if !self.known.is_empty() {
-            let (known, len) = (mem::take(&mut self.known), mem::take(&mut self.known_len));
+        if self.known.len > 0 {
+            let known = mem::take(&mut self.known);
             if let Some(cache) = self.cache {
-                cache.found_again(known.iter().map(|known| (known.at, known.start)));
+                cache.found_again(known.chunks.iter().map(|&(at, start, _)| (at, start)));
             }
-            self.ready.push_back(Part::Known(known, len));
+            self.ready.push_back(Part::Known(known));
         }
     }
 
@@ -262,9 +285,8 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// So many bytes from the front of a queue that has them.
-fn take(queue: &mut VecDeque<Segment>, mut len: u64) -> Vec<Segment> {
-    let mut taken = Vec::new();
+/// Takes so many bytes from the front of a queue that has them.
+fn take(queue: &mut VecDeque<Segment>, mut len: u64, taken: &mut Vec<Segment>) {
     while len > 0 {
         let segment = queue.pop_front().expect("verdicts are about what is in the queue");
         if segment.len() as u64 <= len {
@@ -277,5 +299,4 @@ fn take(queue: &mut VecDeque<Segment>, mut len: u64) -> Vec<Segment> {
             len = 0;
         }
     }
-    taken
 }

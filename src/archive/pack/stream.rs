@@ -6,7 +6,7 @@
 //! All workers do all of it: whoever finds no part that is ready to be filled records the next names. So no thread
 //! waits for another that is busy, unless some batches more than there are workers have been recorded ahead of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io::ErrorKind;
 use std::mem;
@@ -16,15 +16,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::encoded::Next;
 use cairn_formats::ChunkId;
 
 use super::PackStats;
+use super::encoded::Encoded;
 use super::feed::{Batch, Feed};
 use super::layout::Layout;
 use super::map::Map;
 use super::notices::Notices;
-use super::parts::{Known, Part, Segment};
+use super::parts::{Known, Part, Segment, Unread};
 use crate::archive::step::Origin;
 use crate::buffer::Buffer;
 use crate::flow::lock;
@@ -35,6 +35,9 @@ use crate::{Error, Result};
 /// How long a worker that waits for others sleeps before it asks whether the user wants to stop.
 const PATIENCE: Duration = Duration::from_millis(20);
 
+/// What is left of a segment that has been read.
+const NOTHING: Segment = Segment::Bytes(Vec::new());
+
 /// Batches that may come before their turn: each may hold small files and open ones.
 const MOST_WAITING: usize = 4;
 
@@ -44,18 +47,26 @@ pub(super) struct Stream<'a> {
     notices: &'a Notices<'a>,
     /// The number of the next batch; none when there are no more.
     batches: Mutex<Option<u64>>,
-    state: Mutex<State<'a>>,
+    layout: Mutex<Layout<'a>>,
+    /// Held but for moments, unlike the layout: who cannot do one thing does another.
+    state: Mutex<State>,
     /// Told when there may be a part, or the end.
     progress: Condvar,
 }
 
-struct State<'a> {
-    layout: Layout<'a>,
+#[derive(Default)]
+struct State {
     /// The number of the next batch to be laid out, and those that came before their turn.
     turn: u64,
-    waiting: BTreeMap<u64, Vec<Next>>,
+    waiting: BTreeMap<u64, Encoded>,
+    /// Whether a worker is busy with laying out.
+    is_laying_out: bool,
     /// How many batches there are, once this is known.
     batches: Option<u64>,
+    /// Whether all of them have been laid out.
+    is_complete: bool,
+    /// Parts that are complete.
+    ready: VecDeque<Part>,
     /// Number and place of the next stretch.
     number: u64,
     at: u64,
@@ -76,35 +87,26 @@ impl<'a> Stream<'a> {
         window: usize,
         notices: &'a Notices<'a>,
     ) -> Self {
-        let state = State {
-            layout: Layout::new(features, window, feed.cache()),
-            turn: 0,
-            waiting: BTreeMap::new(),
-            batches: None,
-            number: 0,
-            at: 0,
-            has_ended: false,
-        };
-        let batches = Mutex::new(Some(0));
-        Self { feed, notices, batches, state: Mutex::new(state), progress: Condvar::new() }
+        let layout = Mutex::new(Layout::new(features, window, feed.cache()));
+        let (state, progress) = Default::default();
+        Self { feed, notices, batches: Mutex::new(Some(0)), layout, state, progress }
     }
 
     /// Also notes what lies where.
     pub(super) fn mapped(self) -> Self {
-        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let state = Mutex::new(State { layout: state.layout.mapped(), ..state });
-        Self { state, ..self }
+        let layout = self.layout.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Self { layout: Mutex::new(layout.mapped()), ..self }
     }
 
     /// What lies where, once all is laid out.
     pub(super) fn take_map(&self) -> Option<Map> {
-        lock(&self.state).layout.take_map()
+        lock(&self.layout).take_map()
     }
 
     /// What the archive consists of, so far.
     pub(super) fn stats(&self) -> PackStats {
         let (left_out, changed) = self.notices.counts();
-        PackStats { counts: lock(&self.state).layout.counts(), left_out, changed }
+        PackStats { counts: lock(&self.layout).counts(), left_out, changed }
     }
 
     /// Lets the cache, if there is one, know of the next chunk of the archive.
@@ -123,13 +125,13 @@ impl<'a> Stream<'a> {
     pub(super) fn take(&self, want: &Want<'_>, buffer: &mut Buffer) -> Result<Option<Placed<'_>>> {
         while want.more()? {
             let mut state = lock(&self.state);
-            if let Some(part) = state.layout.part() {
+            if let Some(part) = state.ready.pop_front() {
                 let (number, at) = state.pass(part.len());
                 drop(state);
                 let stretch = self.fill(part, buffer)?;
                 return Ok(Some(Placed { number, at, stretch }));
             }
-            if state.is_complete() {
+            if state.is_complete {
                 if state.has_ended {
                     return Ok(None);
                 }
@@ -146,8 +148,8 @@ impl<'a> Stream<'a> {
             }
             match self.next_batch()? {
                 Some((number, batch)) => {
-                    let nexts = self.feed.encode(batch)?;
-                    self.lay_out(number, nexts)?;
+                    let batch = self.feed.encode(batch)?;
+                    self.lay_out(number, batch)?;
                 }
                 None => self.wait(),
             }
@@ -163,33 +165,57 @@ impl<'a> Stream<'a> {
             return Ok(Some((number, batch)));
         }
         *next = None;
-        let mut state = lock(&self.state);
-        state.batches = Some(number);
-        state.end_if_complete();
-        self.progress.notify_all();
+        lock(&self.state).batches = Some(number);
+        self.advance()?;
         Ok(None)
     }
 
-    /// Lays out all batches whose turn it is.
-    fn lay_out(&self, number: u64, nexts: Vec<Next>) -> Result<()> {
+    /// Takes a batch that is to be laid out when its turn comes.
+    fn lay_out(&self, number: u64, batch: Encoded) -> Result<()> {
+        lock(&self.state).waiting.insert(number, batch);
+        self.advance()
+    }
+
+    /// Lays out all batches whose turn it is, unless another worker does.
+    fn advance(&self) -> Result<()> {
         let mut state = lock(&self.state);
-        state.waiting.insert(number, nexts);
-        let state: &mut State<'_> = &mut state;
-        while let Some(nexts) = state.waiting.remove(&state.turn) {
-            state.turn += 1;
-            nexts.into_iter().try_for_each(|next| state.layout.add(next))?;
+        if state.is_laying_out || state.is_complete {
+            return Ok(());
         }
-        state.end_if_complete();
-        self.progress.notify_all();
-        Ok(())
+        state.is_laying_out = true;
+        loop {
+            let turn = state.turn;
+            let batch = state.waiting.remove(&turn);
+            let is_last = state.batches == Some(turn);
+            if batch.is_none() && !is_last {
+                state.is_laying_out = false;
+                return Ok(());
+            }
+            drop(state);
+            let mut layout = lock(&self.layout);
+            match batch {
+                Some(batch) => layout.add(batch)?,
+                None => layout.end(),
+            }
+            let parts = layout.take_parts();
+            drop(layout);
+            state = lock(&self.state);
+            state.ready.extend(parts);
+            state.turn += 1;
+            self.progress.notify_all();
+            if is_last {
+                state.is_complete = true;
+                return Ok(());
+            }
+        }
     }
 
     /// Waits until others have got on.
     fn wait(&self) {
         let state = lock(&self.state);
-        if !state.is_complete() && !state.layout.has_part() {
+        if !state.is_complete && state.ready.is_empty() {
             let woken = self.progress.wait_timeout(state, PATIENCE);
-            drop::<(MutexGuard<'_, State<'_>>, _)>(woken.unwrap_or_else(PoisonError::into_inner));
+            drop::<(MutexGuard<'_, State>, _)>(woken.unwrap_or_else(PoisonError::into_inner));
         }
     }
 
@@ -203,19 +229,20 @@ impl<'a> Stream<'a> {
                 self.is_read(file);
                 Stretch::Hole(len)
             }
-            Part::Known(known, len) => {
-                let chunks = known.iter().map(|Known { start, .. }| (start.id, start.len as usize));
+            Part::Known(Known { chunks: known, mut segments, len }) => {
+                let chunks = known.iter().map(|(_, start, _)| (start.id, start.len as usize));
                 let chunks = chunks.collect();
-                let mut segments: Vec<_> = known.into_iter().map(|known| known.segments).collect();
                 let read = move |nth: usize, bytes: &mut [u8]| {
-                    self.read(mem::take(&mut segments[nth]), bytes)
+                    let first = nth.checked_sub(1).map_or(0, |before| known[before].2);
+                    let taken = segments[first..known[nth].2].iter_mut();
+                    self.read(taken.map(|segment| mem::replace(segment, NOTHING)), bytes)
                 };
                 Stretch::Known(source::Known { chunks, len, read: Box::new(read) })
             }
         })
     }
 
-    fn read(&self, segments: Vec<Segment>, mut rest: &mut [u8]) -> Result<()> {
+    fn read(&self, segments: impl IntoIterator<Item = Segment>, mut rest: &mut [u8]) -> Result<()> {
         for segment in segments {
             let place;
             (place, rest) = rest.split_at_mut(segment.len());
@@ -229,7 +256,10 @@ impl<'a> Stream<'a> {
                     read(&file, at, place)?;
                     self.is_read(file);
                 }
-                Segment::Later(file, at, _) => file.read(at, place, self.notices)?,
+                Segment::Records(bytes, range) => place.copy_from_slice(&bytes[range]),
+                Segment::Later(Unread { file, bytes, name }, at, _) => {
+                    file.read(&bytes[name], at, place, self.notices)?;
+                }
             }
         }
         Ok(())
@@ -253,23 +283,13 @@ impl Source for Stream<'_> {
     }
 }
 
-impl State<'_> {
+impl State {
     /// Number and place of a stretch of this length.
     fn pass(&mut self, len: u64) -> (u64, u64) {
         let here = (self.number, self.at);
         self.number += 1;
         self.at += len;
         here
-    }
-
-    fn is_complete(&self) -> bool {
-        self.batches == Some(self.turn)
-    }
-
-    fn end_if_complete(&mut self) {
-        if self.is_complete() {
-            self.layout.end();
-        }
     }
 }
 

@@ -6,7 +6,7 @@
 //! Directories are recorded when they are come to, as their names are needed for what comes next. A file is opened
 //! once: what is recorded and what is read are of the same file, whatever becomes of its name.
 
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, OsStr};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,8 +20,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, openat, statat};
 
 use super::PackOptions;
 use super::content;
-use super::encoded::{Encoded, Next};
-use super::later::Later;
+use super::encoded::Encoder;
 use super::notices::Notices;
 use crate::archive::encoder_cache::EncoderCache;
 use crate::archive::step::{Named, Step};
@@ -71,11 +70,11 @@ pub(super) struct Directory {
     file: OwnedFd,
 }
 
-/// A step, or a name that is still to be recorded.
+/// A step, or a name that is still to be recorded: one of those in a directory.
 #[derive(Debug)]
 pub(super) enum Task {
     Step(Step),
-    Record(Arc<Directory>, CString, FileType),
+    Record(Arc<Directory>, Arc<Listing>, usize, FileType),
 }
 
 /// How far the walk through a tree has come.
@@ -93,7 +92,7 @@ struct Level {
     /// Device and number, to know it again.
     identity: (u64, u64),
     path: PathBuf,
-    names: Listing,
+    names: Arc<Listing>,
     next: usize,
     /// What is left out of it.
     excludes: Excludes,
@@ -133,18 +132,19 @@ impl Walk {
             if level.excludes.covers(name.to_bytes(), kind == FileType::Directory) {
                 continue;
             }
-            let name = name.to_owned();
             if kind != FileType::Directory {
-                tasks.push(Task::Record(directory, name, kind));
+                let nth = level.next - 1;
+                tasks.push(Task::Record(directory, Arc::clone(&level.names), nth, kind));
                 continue;
             }
+            let name = name.to_owned();
             let excludes = level.excludes.below(name.to_bytes());
             let path = directory.path_of(&name);
             let Some(found) = tree.find(&directory, &name, kind)? else { continue };
             tasks.push(Task::Step(if found.node.is_directory() {
                 self.enter(tree, found, path, name.into_bytes(), excludes)?
             } else {
-                tree.step(found, &path, name)?
+                Step::Node(Box::new(tree.named(found, &path, &name)?))
             }));
         }
         Ok(tasks)
@@ -174,6 +174,7 @@ impl Walk {
         let full = tree.root.join(&path).into();
         let directory = Some(Arc::new(Directory { path: path.clone(), full, file }));
         let identity = (found.stat.dev, found.stat.ino);
+        let names = Arc::new(names);
         self.open.push(Level { directory, identity, path, names, next: 0, excludes });
         Ok(Step::Node(Box::new(Named::directory(name, found.node))))
     }
@@ -199,32 +200,33 @@ impl Walk {
 }
 
 impl Task {
-    /// Records what is still to be recorded. `None` if it is left out.
-    pub(super) fn encode(self, tree: &Tree<'_>) -> Result<Option<Next>> {
-        let (directory, name, kind) = match self {
-            Task::Step(step) => return Ok(Some(Next::of(step, tree.features))),
-            Task::Record(directory, name, kind) => (directory, name, kind),
+    /// Records what is still to be recorded, unless it is left out.
+    pub(super) fn encode(self, tree: &Tree<'_>, encoder: &mut Encoder) -> Result<()> {
+        let (directory, names, nth, kind) = match self {
+            Task::Step(step) => {
+                encoder.add(step);
+                return Ok(());
+            }
+            Task::Record(directory, names, nth, kind) => (directory, names, nth, kind),
         };
-        if kind == FileType::RegularFile
-            && let Some(known) = tree.known(&directory, &name)
-        {
-            return Ok(Some(Next::Node(Box::new(known))));
+        let Some((name, _)) = names.get(nth) else { return Ok(()) };
+        if kind == FileType::RegularFile && tree.encode_known(&directory, name, encoder) {
+            return Ok(());
         }
-        let Some(found) = tree.find(&directory, &name, kind)? else { return Ok(None) };
-        let path = directory.path_of(&name);
+        let Some(found) = tree.find(&directory, name, kind)? else { return Ok(()) };
+        let path = directory.path_of(name);
         if found.node.is_directory() {
             // It was none when its name was read, and what is in it cannot come any more.
             tree.notices.changed(&path);
-            return Ok(None);
+            return Ok(());
         }
         let stat = found.stat;
-        let Step::Node(named) = tree.step(found, &path, name)? else { return Ok(None) };
+        let named = tree.named(found, &path, name)?;
         let is_settled = named.node.size() == stat.size
             && matches!(named.node.body, Body::File(_))
             && tree.cache.is_some_and(|cache| cache.is_settled(&stat));
-        let mut encoded = Encoded::of(*named, tree.features);
-        encoded.stat = is_settled.then_some(stat);
-        Ok(Some(Next::Node(Box::new(encoded))))
+        encoder.add_node(named, is_settled.then_some(stat));
+        Ok(())
     }
 }
 
@@ -248,6 +250,11 @@ impl<'a> Tree<'a> {
         }
     }
 
+    /// What is recorded.
+    pub(super) fn features(&self) -> u64 {
+        self.features
+    }
+
     /// What is known of it from an earlier time.
     pub(super) fn cache(&self) -> Option<&'a EncoderCache> {
         self.cache
@@ -260,16 +267,14 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// A file that is the same as when it was archived before.
-    fn known(&self, directory: &Directory, name: &CStr) -> Option<Encoded> {
-        let cache = self.cache?;
-        let stat = self.recorder.glance(directory.file.as_fd(), name)?;
-        if self.skip == Some((stat.dev, stat.ino)) {
-            return None;
-        }
-        let records = cache.records_of(&stat)?;
-        let name = name.to_bytes().to_vec();
-        Some(Encoded::known(records, Later { directory: Arc::clone(&directory.full), name, stat }))
+    /// Encodes a file if it is the same as when it was archived before.
+    fn encode_known(&self, directory: &Directory, name: &CStr, encoder: &mut Encoder) -> bool {
+        let Some(cache) = self.cache else { return false };
+        let Some(stat) = self.recorder.glance(directory.file.as_fd(), name) else { return false };
+        let is_skipped = self.skip == Some((stat.dev, stat.ino));
+        let Some(records) = cache.records_of(&stat).filter(|_| !is_skipped) else { return false };
+        encoder.add_known(&directory.full, name.to_bytes(), stat, records);
+        true
     }
 
     fn find(&self, directory: &Directory, name: &CStr, kind: FileType) -> Result<Option<Found>> {
@@ -306,10 +311,10 @@ impl<'a> Tree<'a> {
         above.with_file(&text).map_err(|why| Error::file(path, why))
     }
 
-    fn step(&self, mut found: Found, path: &Path, name: CString) -> Result<Step> {
+    fn named(&self, mut found: Found, path: &Path, name: &CStr) -> Result<Named> {
         let content = content::of(&mut found);
         let content = content.map_err(|e| Error::io("read", self.root.join(path))(e))?;
-        Ok(Step::Node(Box::new(Named { name: name.into_bytes(), node: found.node, content })))
+        Ok(Named { name: name.to_bytes().to_vec(), node: found.node, content })
     }
 
     fn failed(&self, path: &Path, failure: Failure) -> Error {
