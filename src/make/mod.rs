@@ -13,6 +13,7 @@ mod known;
 pub(crate) mod source;
 mod windows;
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cairn_formats::chunker::{CutRule, Cutter, Piece, Stitcher};
@@ -144,7 +145,7 @@ pub(crate) fn chunks_of(
         options,
         storing,
         monitor,
-        zeros: Chunk::name(options.digest, vec![0; cutter.zero_run()]),
+        zeros: OnceLock::new(),
         source,
         stop: &stop,
         stitcher: Turns::new(&stop, Stitcher::new(&cutter)),
@@ -177,7 +178,7 @@ struct Job<'a> {
     storing: Option<Storing<'a>>,
     monitor: &'a dyn Monitor,
     /// The chunk cut out of endless zeros. It need not be hashed each time.
-    zeros: Chunk<'static>,
+    zeros: OnceLock<Chunk<'static>>,
     source: &'a dyn Source,
     stop: &'a Stop,
     stitcher: Turns<'a, Stitcher<'a>>,
@@ -223,6 +224,11 @@ impl Job<'_> {
         Ok(())
     }
 
+    fn zeros(&self) -> &Chunk<'static> {
+        let name = || Chunk::name(self.options.digest, vec![0; self.cutter.zero_run()]);
+        self.zeros.get_or_init(name)
+    }
+
     /// Puts what the store does not have, if there is one.
     fn put(&self, chunks: &[Chunk<'_>], coders: &mut Option<Coders>) -> Result<()> {
         let (Some(storing), Some(coders)) = (&self.storing, coders) else { return Ok(()) };
@@ -263,7 +269,7 @@ impl Job<'_> {
         pieces: &'b [Piece],
         window: &'b [u8],
     ) -> (Vec<Repeated>, Vec<Chunk<'b>>) {
-        let is_zeros = |bytes: &[u8]| bytes.len() == self.zeros.data().len() && is_zero(bytes);
+        let is_zeros = |bytes: &[u8]| bytes.len() == self.cutter.zero_run() && is_zero(bytes);
         let bytes_of = |piece: &'b Piece| match piece {
             Piece::Joined(bytes) => Some(&bytes[..]),
             Piece::Within(range) => Some(&window[range.clone()]),
@@ -278,14 +284,14 @@ impl Job<'_> {
         let runs = pieces.iter().zip(&bytes).map(|(piece, bytes)| {
             let chunk = match bytes {
                 Some(_) => named.next().expect("every piece with bytes has been named"),
-                None => &self.zeros,
+                None => self.zeros(),
             };
             let count = if let Piece::Zeros { count, .. } = *piece { count } else { 1 };
             Repeated { id: chunk.id(), len: chunk.data().len(), count }
         });
         let runs = runs.collect();
         if bytes.len() > to_hash.len() {
-            chunks.push(self.zeros.by_ref());
+            chunks.push(self.zeros().by_ref());
         }
         (runs, chunks)
     }

@@ -10,6 +10,19 @@ use rustix::io::Errno;
 /// Bytes of names that the system gives at once.
 const BUFFER: usize = 32 << 10;
 
+/// What a name may stand for, by the number it is said with.
+const KINDS: [FileType; 9] = [
+    FileType::Unknown,
+    FileType::Unknown,
+    FileType::RegularFile,
+    FileType::Directory,
+    FileType::Symlink,
+    FileType::Fifo,
+    FileType::Socket,
+    FileType::CharacterDevice,
+    FileType::BlockDevice,
+];
+
 /// The names in a directory, sorted by their bytes. Takes little more memory than the names.
 #[derive(Debug, Default)]
 pub struct Listing {
@@ -26,6 +39,32 @@ struct Place {
 }
 
 impl Listing {
+    /// What was once said of a directory, by [`Listing::said`]; `None` if it was not.
+    pub(crate) fn again(said: &[u8]) -> Option<Self> {
+        let mut names = Vec::with_capacity(said.len() / 16);
+        let mut start = 0;
+        for entry in said.split_inclusive(|&byte| byte == 0) {
+            let (&kind, name) = entry.split_first()?;
+            let len =
+                u16::try_from(name.len()).ok().filter(|&len| len > 1 && name.ends_with(b"\0"))?;
+            names.push(Place { start: start + 1, len, kind: *KINDS.get(usize::from(kind))? });
+            start += u32::from(len) + 1;
+        }
+        Some(Self { bytes: said.to_vec(), names })
+    }
+
+    /// All names in one piece: of each its kind, itself, and a NUL.
+    pub(crate) fn said(&self) -> Vec<u8> {
+        let mut said = Vec::with_capacity(self.bytes.len() + self.names.len());
+        for place in &self.names {
+            // Zero ends an entry, so no kind has that number.
+            let kind = KINDS.iter().skip(1).position(|kind| *kind == place.kind);
+            said.push(kind.map_or(1, |kind| kind as u8 + 1));
+            said.extend_from_slice(&self.bytes[place.range()]);
+        }
+        said
+    }
+
     /// Reads an open directory from its beginning.
     pub fn read(directory: BorrowedFd<'_>) -> Result<Self, Errno> {
         let mut listing = Self::default();

@@ -104,6 +104,19 @@ impl Recorder {
         is_plain.then(|| Stat::of(&stat, None))
     }
 
+    /// Opens a directory, with what tells whether it is still the same. `None` if it is anything else, or is to be
+    /// looked at in whole.
+    pub(crate) fn open_directory(
+        &self,
+        directory: BorrowedFd<'_>,
+        name: &CStr,
+    ) -> Option<(OwnedFd, Stat)> {
+        let file = open(directory, name, FileType::Directory).ok()?;
+        let stat = stat_of(file.as_fd()).ok()?;
+        let is_plain = kind_of(&stat) == FileType::Directory && !self.is_other_mount(&stat);
+        is_plain.then(|| (file, Stat::of(&stat, None)))
+    }
+
     /// The names of owners that have been asked for.
     pub(crate) fn names(&self) -> &Names {
         self.owners.names()

@@ -27,7 +27,7 @@ use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cairn_formats::{ChunkId, Digest, flags};
@@ -36,12 +36,13 @@ use cairn_store::local::Output;
 use self::atoms::Atoms;
 pub(crate) use self::atoms::{Atom, Mark, marks};
 pub(crate) use self::matching::{Matcher, Verdict};
-pub(crate) use self::saved::Start;
 use self::saved::{File, Saved, identity};
+pub(crate) use self::saved::{Known, Start};
 use crate::archive::pack::PackOptions;
 use crate::flow::lock;
 use crate::make::MakeOptions;
 use crate::tree::found::Stat;
+use crate::tree::listing::Listing;
 use crate::tree::names::Names;
 use crate::{Error, Result};
 
@@ -62,6 +63,18 @@ pub struct EncoderCache {
     names: OnceLock<Vec<u8>>,
 }
 
+/// A file or directory that is known from now on.
+pub(crate) struct Settled<'f> {
+    pub(crate) stat: &'f Stat,
+    /// Its records, and where among them those of the node begin.
+    pub(crate) records: &'f [u8],
+    pub(crate) entry: usize,
+    /// The names in a directory.
+    pub(crate) names: Option<&'f Listing>,
+    /// What its atom is.
+    pub(crate) mark: Mark,
+}
+
 /// What this run has found out.
 #[derive(Debug, Default)]
 struct Found {
@@ -74,8 +87,8 @@ struct Found {
     starts: Vec<Start>,
     files: Vec<File>,
     records: Vec<u8>,
-    /// Files that were the same, and chunks.
-    same_files: usize,
+    /// Rows of files that were the same, and how many chunks were.
+    same_files: Vec<u32>,
     same_chunks: usize,
 }
 
@@ -107,9 +120,14 @@ impl EncoderCache {
         Ok(Self { path, key, features, saved, began, found, names })
     }
 
-    /// The records of a file that is the same as then.
-    pub(crate) fn records_of(&self, stat: &Stat) -> Option<&[u8]> {
-        self.saved.as_ref()?.records_of(&identity(stat))
+    /// A file or directory that is the same as then.
+    pub(crate) fn find(&self, stat: &Stat) -> Option<Known> {
+        self.saved.as_ref()?.find(&identity(stat))
+    }
+
+    /// The bytes that the records of what is known are in.
+    pub(crate) fn bytes(&self) -> Option<&Arc<Vec<u8>>> {
+        self.saved.as_ref().map(Saved::bytes)
     }
 
     /// Whether all that will ever change of a file, from when this was said of it on, will show.
@@ -117,15 +135,25 @@ impl EncoderCache {
         stat.lag.is_some_and(|lag| stat.ctime.saturating_add(lag) < self.began)
     }
 
-    /// Takes the records of files that are settled, some of them known from then.
-    pub(crate) fn note<'f>(&self, files: impl Iterator<Item = (&'f Stat, &'f [u8], bool)>) {
+    /// Takes files and directories that are settled.
+    pub(crate) fn note<'f>(&self, files: impl Iterator<Item = Settled<'f>>) {
         let mut found = lock(&self.found);
-        for (stat, records, is_known) in files {
-            let (at, len) = (found.records.len() as u64, records.len() as u64);
+        for Settled { stat, records, entry, names, mark } in files {
+            let names = names.map_or_else(Vec::new, Listing::said);
+            let at = found.records.len() as u64;
+            // What is said of a node is shorter than this, and of more names than this it is not worth the room.
+            let (len, entry) = (records.len() as u32, entry as u32);
+            let Ok(all) = u32::try_from(names.len()) else { continue };
             found.records.extend_from_slice(records);
-            found.files.push(File { identity: identity(stat), at, len });
-            found.same_files += usize::from(is_known);
+            found.records.extend_from_slice(&names);
+            let identity = identity(stat);
+            found.files.push(File { identity, at, len, entry, names: all, mark });
         }
+    }
+
+    /// Takes files that are the same as then, by their rows.
+    pub(crate) fn note_same(&self, rows: impl Iterator<Item = u32>) {
+        lock(&self.found).same_files.extend(rows);
     }
 
     /// Whether anything is known from then.
@@ -138,9 +166,10 @@ impl EncoderCache {
         self.saved.as_ref().filter(|saved| saved.chunks() > 0).map(Matcher::new)
     }
 
-    /// The next atom of the archive of now.
-    pub(crate) fn laid_out(&self, atom: Atom) {
-        lock(&self.found).atoms.push(atom);
+    /// The next atoms of the archive of now.
+    pub(crate) fn laid_out(&self, atoms: impl Iterator<Item = Atom>) {
+        let mut found = lock(&self.found);
+        atoms.for_each(|atom| found.atoms.push(atom));
     }
 
     /// The next chunk of it. Its atoms have been laid out.
@@ -167,10 +196,16 @@ impl EncoderCache {
         let Found { starts, files, records, same_files, same_chunks, .. } = &mut *found;
         if let Some(saved) = &self.saved {
             // Files may have several names, so that there are more of them here than there.
-            let are_files_same = *same_files == files.len() && files.len() >= saved.files();
+            let are_files_same = files.is_empty() && same_files.len() >= saved.files();
             let are_chunks_same = *same_chunks == starts.len() && starts.len() == saved.chunks();
             if are_files_same && are_chunks_same {
                 return Ok(());
+            }
+            for &row in &*same_files {
+                let file = saved.file(row as usize);
+                let at = records.len() as u64;
+                records.extend_from_slice(saved.records_of(&file));
+                files.push(File { at, ..file });
             }
         }
         let names = self.names.get().map_or(&[][..], |names| names);

@@ -6,6 +6,9 @@
 //! ```
 //! All numbers are little-endian. Nobody else reads this: another version of it has another magic, and is not there.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use cairn_formats::{ChunkId, Digest};
 
 use super::atoms::{Mark, Print};
@@ -20,7 +23,7 @@ const HEADER: usize = 8 + 32 + 4 * 8;
 const DIGEST: usize = 32;
 
 /// Bytes that are digested at once, beside others.
-const BLOCK: usize = 64 << 10;
+const BLOCK: usize = 16 << 10;
 
 /// Where a chunk begins, and what it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,12 +38,30 @@ pub(crate) struct Start {
     pub(crate) id: ChunkId,
 }
 
-/// What a file was, and where its records are.
+/// What a file was, and where its records are: that of its name, and from `entry` on those of the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct File {
     pub(super) identity: Identity,
     pub(super) at: u64,
-    pub(super) len: u64,
+    pub(super) len: u32,
+    pub(super) entry: u32,
+    /// Bytes behind the records: the names in a directory.
+    pub(super) names: u32,
+    /// What its atom is.
+    pub(super) mark: Mark,
+}
+
+/// A file that is known.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    /// Which of those that are saved.
+    pub(crate) row: u32,
+    /// Where among the bytes of what is saved its records are, and those of the node.
+    pub(crate) records: Range<usize>,
+    pub(crate) entry: usize,
+    /// The names in it, if it is a directory.
+    pub(crate) names: Range<usize>,
+    pub(crate) mark: Mark,
 }
 
 /// What tells whether a file is still the same: its device and number, its size, and when it was changed.
@@ -80,23 +101,32 @@ impl Row for Start {
 }
 
 impl Row for File {
-    const LEN: usize = 7 * 8;
+    const LEN: usize = 6 * 8 + 3 * 4 + 16;
 
     fn write(&self, out: &mut Vec<u8>) {
-        let numbers = self.identity.into_iter().chain([self.at, self.len]);
-        out.extend(numbers.flat_map(u64::to_le_bytes));
+        let wide = self.identity.into_iter().chain([self.at]);
+        out.extend(wide.flat_map(u64::to_le_bytes));
+        let numbers = [self.len, self.entry, self.names].into_iter();
+        out.extend(numbers.flat_map(u32::to_le_bytes));
+        out.extend(self.mark);
     }
 
     fn read(bytes: &[u8]) -> Self {
-        let identity = std::array::from_fn(|n| number(bytes, 8 * n));
-        Self { identity, at: number(bytes, 40), len: number(bytes, 48) }
+        Self {
+            identity: std::array::from_fn(|n| number(bytes, 8 * n)),
+            at: number(bytes, 40),
+            len: u32::from_le_bytes(array(bytes, 48)),
+            entry: u32::from_le_bytes(array(bytes, 52)),
+            names: u32::from_le_bytes(array(bytes, 56)),
+            mark: array(bytes, 60),
+        }
     }
 }
 
 /// What is known of a tree from an earlier time.
 #[derive(Debug)]
 pub(super) struct Saved {
-    bytes: Vec<u8>,
+    bytes: Arc<Vec<u8>>,
     /// Where the tables end, one behind the other.
     starts: usize,
     files: usize,
@@ -122,7 +152,7 @@ impl Saved {
         if !is_ours || !is_whole || digest(&bytes[..records]) != bytes[records..] {
             return None;
         }
-        Some(Self { bytes, starts, files, names, records })
+        Some(Self { bytes: Arc::new(bytes), starts, files, names, records })
     }
 
     /// The bytes to be kept. Sorts the tables.
@@ -167,17 +197,36 @@ impl Saved {
         (start.mark == *mark).then_some(start.offset)
     }
 
-    /// The records of a file, if it is still the same.
-    pub(super) fn records_of(&self, identity: &Identity) -> Option<&[u8]> {
+    /// Where the records of a file are, if it is still the same.
+    pub(super) fn find(&self, identity: &Identity) -> Option<Known> {
         let table = &self.bytes[self.starts..self.files];
-        let at = first(table.len() / File::LEN, |n| {
+        let row = first(self.files(), |n| {
             let row = &table[n * File::LEN..];
             std::array::from_fn(|n| number(row, 8 * n)) < *identity
         });
-        let file = File::read(table.get(at * File::LEN..(at + 1) * File::LEN)?);
-        let records = &self.bytes[self.names..self.records];
-        let (from, len) = (usize::try_from(file.at).ok()?, usize::try_from(file.len).ok()?);
-        records.get(from..from.checked_add(len)?).filter(|_| file.identity == *identity)
+        let file = (row < self.files()).then(|| self.file(row))?;
+        let start = self.names.checked_add(usize::try_from(file.at).ok()?)?;
+        let (entry, end) = (start + file.entry as usize, start + file.len as usize);
+        let names = end..end + file.names as usize;
+        let is_known = file.identity == *identity && entry <= end && names.end <= self.records;
+        let (row, records, mark) = (row as u32, start..end, file.mark);
+        is_known.then_some(Known { row, records, entry, names, mark })
+    }
+
+    /// One of the files.
+    pub(super) fn file(&self, row: usize) -> File {
+        File::read(&self.bytes[self.starts + row * File::LEN..][..File::LEN])
+    }
+
+    /// The records of one of them, and the names behind them.
+    pub(super) fn records_of(&self, file: &File) -> &[u8] {
+        let start = self.names + file.at as usize;
+        &self.bytes[start..start + file.len as usize + file.names as usize]
+    }
+
+    /// All of it.
+    pub(super) fn bytes(&self) -> &Arc<Vec<u8>> {
+        &self.bytes
     }
 
     /// How many chunks there are.

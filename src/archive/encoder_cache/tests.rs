@@ -149,11 +149,16 @@ fn what_is_damaged_is_not_there() {
     found.chunk(ChunkId::from_bytes([1; 32]), 10);
     found.atoms.finish();
     found.end_last();
-    let mut files = vec![File { identity: [1, 2, 3, 4, 5], at: 0, len: 4 }];
-    let good = Saved::write(&KEY, &mut found.starts, &mut files, b"names", b"1234");
+    let mut files =
+        vec![File { identity: [1, 2, 3, 4, 5], at: 0, len: 4, entry: 1, names: 2, mark: [9; 16] }];
+    let good = Saved::write(&KEY, &mut found.starts, &mut files, b"names", b"123456");
     let read = Saved::read(good.clone(), &KEY).expect("it is whole");
-    assert_eq!(read.records_of(&[1, 2, 3, 4, 5]), Some(&b"1234"[..]));
-    assert_eq!(read.records_of(&[1, 2, 3, 4, 6]), None);
+    let known = read.find(&[1, 2, 3, 4, 5]).expect("it was saved");
+    assert_eq!(&read.bytes()[known.records.clone()], b"1234");
+    assert_eq!(&read.bytes()[known.entry..known.records.end], b"234");
+    assert_eq!(&read.bytes()[known.names.clone()], b"56");
+    assert_eq!((known.row, known.mark), (0, [9; 16]));
+    assert!(read.find(&[1, 2, 3, 4, 6]).is_none());
     assert_eq!((read.chunks(), read.files(), read.names()), (1, 1, &b"names"[..]));
     assert!(Saved::read(good.clone(), &[8; 32]).is_none(), "another key");
     for at in 0..good.len() {

@@ -8,15 +8,15 @@
 //! wait for one another wherever one of them gives back what another one took.
 
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 
 use cairn_formats::catar::{Body, encode_name, encode_node};
 
 use super::later::Later;
-use crate::archive::encoder_cache::{EncoderCache, Mark, marks};
+use crate::archive::encoder_cache::{EncoderCache, Known, Mark, Settled, marks};
 use crate::archive::step::{Content, Named, Step};
 use crate::tree::found::Stat;
+use crate::tree::listing::Listing;
 
 /// Bytes of a record of a name around the name: its header, and the NUL at its end.
 const AROUND_NAME: (usize, usize) = (16, 1);
@@ -24,7 +24,9 @@ const AROUND_NAME: (usize, usize) = (16, 1);
 /// A batch of what comes next in an archive.
 #[derive(Debug, Default)]
 pub(super) struct Encoded {
-    pub(super) bytes: Arc<Vec<u8>>,
+    bytes: Arc<Vec<u8>>,
+    /// Those in which what is known of files lies.
+    known: Arc<Vec<u8>>,
     pub(super) nexts: Vec<Next>,
 }
 
@@ -40,9 +42,13 @@ pub(super) enum Next {
 /// A node, encoded.
 #[derive(Debug)]
 pub(super) struct Node {
-    /// Its records in the bytes of the batch: that of its name, which the root does not have, and from
-    /// `entry` on its own.
+    /// Its records in the bytes of the batch, or among what is known: that of its name, which the root does not
+    /// have, and from `entry` on its own.
     pub(super) records: Range<usize>,
+    /// Which of the known files it is, and whether its records are those that are known: they are not if it has
+    /// another name.
+    row: Option<u32>,
+    is_saved: bool,
     pub(super) entry: usize,
     pub(super) bytes: Bytes,
     /// When it was last changed, in nanoseconds since 1970.
@@ -56,7 +62,8 @@ pub(super) struct Node {
 /// What follows the records of a node.
 #[derive(Debug)]
 pub(super) enum Bytes {
-    Directory,
+    /// The names in a directory, if they are to be known the next time.
+    Directory(Option<Arc<Listing>>),
     /// So many bytes of a file.
     File(u64, Content),
     /// So many bytes of a file that is not open, which may never be asked for.
@@ -66,8 +73,13 @@ pub(super) enum Bytes {
 }
 
 impl Encoded {
+    /// The bytes the records of a node are in.
+    pub(super) fn bytes_of(&self, node: &Node) -> &Arc<Vec<u8>> {
+        if node.is_saved { &self.known } else { &self.bytes }
+    }
+
     pub(super) fn name(&self, node: &Node) -> &[u8] {
-        &self.bytes[node.name()]
+        &self.bytes_of(node)[node.name()]
     }
 }
 
@@ -76,15 +88,13 @@ impl Node {
     pub(super) fn size(&self) -> u64 {
         match self.bytes {
             Bytes::File(size, _) | Bytes::Later(size, _) => size,
-            Bytes::Directory | Bytes::Other => 0,
+            Bytes::Directory(_) | Bytes::Other => 0,
         }
     }
 
-    /// Where in the bytes of the batch its name is; the root has none.
+    /// Where its name is; the root has none.
     pub(super) fn name(&self) -> Range<usize> {
-        let (before, behind) = AROUND_NAME;
-        let start = self.records.start;
-        if self.entry == start { start..start } else { start + before..self.entry - behind }
+        name_in(self.records.start, self.entry)
     }
 }
 
@@ -93,6 +103,7 @@ impl Node {
 pub(super) struct Encoder {
     features: u64,
     bytes: Vec<u8>,
+    known: Option<Arc<Vec<u8>>>,
     nexts: Vec<Next>,
 }
 
@@ -100,18 +111,28 @@ impl Encoder {
     /// For an archive with this feature word, and about so many nodes.
     pub(super) fn new(features: u64, nodes: usize) -> Self {
         let bytes = Vec::with_capacity(nodes * 192);
-        Self { features, bytes, nexts: Vec::with_capacity(nodes) }
+        Self { features, bytes, known: None, nexts: Vec::with_capacity(nodes) }
     }
 
     pub(super) fn add(&mut self, step: Step) {
         match step {
-            Step::Node(named) => self.add_node(*named, None),
-            Step::Leave => self.nexts.push(Next::Leave),
+            Step::Node(named) => self.add_node(*named, None, None),
+            Step::Leave => self.leave(),
         }
     }
 
-    /// Adds a node. `stat` tells whether it is still the same.
-    pub(super) fn add_node(&mut self, named: Named, stat: Option<Stat>) {
+    /// Adds the end of a directory.
+    pub(super) fn leave(&mut self) {
+        self.nexts.push(Next::Leave);
+    }
+
+    /// Adds a node. `stat` tells whether it is still the same, and `names` are those in a directory.
+    pub(super) fn add_node(
+        &mut self,
+        named: Named,
+        stat: Option<Stat>,
+        names: Option<Arc<Listing>>,
+    ) {
         let Named { name, node, content } = named;
         let start = self.bytes.len();
         if !name.is_empty() {
@@ -120,58 +141,99 @@ impl Encoder {
         let entry = self.bytes.len();
         encode_node(&mut self.bytes, &node, self.features);
         let bytes = match node.body {
-            Body::Directory => Bytes::Directory,
+            Body::Directory => Bytes::Directory(names),
             Body::File(size) => Bytes::File(size, content),
             _ => Bytes::Other,
         };
-        self.push(start, entry, bytes, node.mtime, stat);
+        let records = start..self.bytes.len();
+        let (row, mtime, mark) = (None, node.mtime, None);
+        self.push(Node { records, row, is_saved: false, entry, bytes, mtime, stat, mark });
     }
 
-    /// Adds a file of a directory whose records are known.
+    /// Adds a file or directory that is known.
     pub(super) fn add_known(
         &mut self,
-        directory: &Arc<Path>,
+        bytes: Bytes,
         name: &[u8],
         stat: Stat,
-        records: &[u8],
+        known: &Known,
+        cache: &EncoderCache,
     ) {
+        let Some(saved) = cache.bytes() else { return };
+        let &Known { row, ref records, entry, mark, .. } = known;
+        if saved[name_in(records.start, entry)] == *name {
+            self.known.get_or_insert_with(|| Arc::clone(saved));
+            self.push(Node {
+                records: records.clone(),
+                row: Some(row),
+                is_saved: true,
+                entry,
+                bytes,
+                mtime: stat.mtime,
+                stat: Some(stat),
+                mark: Some(mark),
+            });
+            return;
+        }
         let start = self.bytes.len();
         encode_name(&mut self.bytes, name);
-        let entry = self.bytes.len();
-        self.bytes.extend_from_slice(records);
-        let later = Later::new(directory, &stat);
-        self.push(start, entry, Bytes::Later(stat.size, later), stat.mtime, Some(stat));
+        let own = self.bytes.len();
+        self.bytes.extend_from_slice(&saved[entry..records.end]);
+        let records = start..self.bytes.len();
+        let (row, mtime, stat) = (Some(row), stat.mtime, Some(stat));
+        self.push(Node {
+            records,
+            row,
+            is_saved: false,
+            entry: own,
+            bytes,
+            mtime,
+            stat,
+            mark: None,
+        });
     }
 
-    fn push(&mut self, start: usize, entry: usize, bytes: Bytes, mtime: i64, stat: Option<Stat>) {
-        let records = start..self.bytes.len();
-        self.nexts.push(Next::Node(Node { records, entry, bytes, mtime, stat, mark: None }));
+    fn push(&mut self, node: Node) {
+        self.nexts.push(Next::Node(node));
     }
 
     /// Marks all that can be marked, and lets the cache know of the files.
     pub(super) fn mark(&mut self, cache: &EncoderCache) {
         let Self { bytes, nexts, .. } = self;
-        cache.note(nodes(nexts).filter_map(|node| {
-            let is_known = matches!(node.bytes, Bytes::Later(..));
-            Some((node.stat.as_ref()?, &bytes[node.entry..node.records.end], is_known))
-        }));
-        let (mut said, mut ends) = (Vec::with_capacity(bytes.len() * 5 / 4), vec![0]);
-        for node in nodes(nexts) {
+        cache.note_same(nodes(nexts).filter_map(|node| node.row));
+        let (mut said, mut ends) = (Vec::new(), vec![0]);
+        for node in nodes(nexts).filter(|node| !node.is_saved) {
             say(node, bytes, &mut said);
             ends.push(said.len());
         }
         let texts: Vec<&[u8]> = ends.windows(2).map(|ends| &said[ends[0]..ends[1]]).collect();
         let mut marks = marks(&texts).zip(&texts);
-        for next in nexts {
-            if let Next::Node(node) = next {
+        for next in &mut *nexts {
+            if let Next::Node(node @ Node { is_saved: false, .. }) = next {
                 node.mark = marks.next().filter(|(_, text)| !text.is_empty()).map(|(mark, _)| mark);
             }
         }
+        cache.note(nodes(nexts).filter(|node| node.row.is_none()).filter_map(|node| {
+            let (stat, mark) = (node.stat.as_ref()?, node.mark?);
+            let (records, entry) = (&bytes[node.records.clone()], node.entry - node.records.start);
+            let names = match &node.bytes {
+                Bytes::Directory(names) => Some(&**names.as_ref()?),
+                _ => None,
+            };
+            Some(Settled { stat, records, entry, names, mark })
+        }));
     }
 
     pub(super) fn finish(self) -> Encoded {
-        Encoded { bytes: Arc::new(self.bytes), nexts: self.nexts }
+        let known = self.known.unwrap_or_default();
+        Encoded { bytes: Arc::new(self.bytes), known, nexts: self.nexts }
     }
+}
+
+/// Where in the record of a name that begins and ends there the name is.
+fn name_in(start: usize, end: usize) -> Range<usize> {
+    let (before, behind) = AROUND_NAME;
+    if end < start + before + behind { start..start } else { start + before..end - behind }
 }
 
 fn nodes(nexts: &[Next]) -> impl Iterator<Item = &Node> {

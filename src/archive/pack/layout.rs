@@ -133,12 +133,12 @@ impl<'a> Layout<'a> {
         let entry = start + (node.entry - node.records.start) as u64;
         self.at += len;
         self.note(batch, &node, start);
-        self.parts.add_records(&batch.bytes, node.records.clone());
+        self.parts.add_records(batch.bytes_of(&node), node.records.clone());
         self.counts.too_deep += u64::from(self.open.len() >= CASYNC_DEPTH);
         let atom = Atom { len: len + size, mark: node.mark };
-        let name = node.name();
+        let (bytes, name) = (Arc::clone(batch.bytes_of(&node)), node.name());
         match node.bytes {
-            Bytes::Directory => {
+            Bytes::Directory(_) => {
                 self.counts.directories += 1;
                 self.open.push(Directory { start, entry, hash, children: Vec::new() });
                 return self.parts.end_atom(atom);
@@ -151,7 +151,7 @@ impl<'a> Layout<'a> {
             Bytes::Later(_, file) => {
                 self.counts.files += 1;
                 if size > 0 {
-                    let unread = Unread { file, bytes: Arc::clone(&batch.bytes), name };
+                    let unread = Unread { file, bytes, name };
                     self.parts.add(Segment::Later(unread, 0, size as usize));
                 }
             }
@@ -167,10 +167,10 @@ impl<'a> Layout<'a> {
     /// Notes where a node lies, if that is asked for.
     fn note(&mut self, batch: &Encoded, node: &Node, start: u64) {
         let Some(map) = &mut self.map else { return };
-        map.add_records(start, &batch.bytes[node.records.clone()]);
+        map.add_records(start, &batch.bytes_of(node)[node.records.clone()]);
         let name = batch.name(node);
         match node.bytes {
-            Bytes::Directory => map.enter(name),
+            Bytes::Directory(_) => map.enter(name),
             Bytes::Other => {}
             Bytes::File(..) | Bytes::Later(..) => {
                 let modified = (flags::granularity(self.features) == Some(1)).then_some(node.mtime);

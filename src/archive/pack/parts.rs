@@ -121,6 +121,8 @@ pub(super) struct Parts<'a> {
     /// Known chunks that follow one another.
     known: Known,
     ready: VecDeque<Part>,
+    /// Those the cache does not know of yet.
+    atoms: Vec<Atom>,
     cache: Option<&'a EncoderCache>,
     matching: Option<Matching<'a>>,
 }
@@ -144,6 +146,7 @@ impl<'a> Parts<'a> {
             len: 0,
             known: Known::default(),
             ready: VecDeque::new(),
+            atoms: Vec::new(),
             cache,
             matching,
         }
@@ -179,8 +182,8 @@ impl<'a> Parts<'a> {
 
     /// What was added since the last time is one atom.
     pub(super) fn end_atom(&mut self, atom: Atom) {
-        if let Some(cache) = self.cache {
-            cache.laid_out(atom);
+        if self.cache.is_some() {
+            self.atoms.push(atom);
         }
         if let Some(Matching { matcher, .. }) = &mut self.matching {
             matcher.push(atom);
@@ -201,6 +204,9 @@ impl<'a> Parts<'a> {
 
     /// The parts that have become complete.
     pub(super) fn take(&mut self) -> VecDeque<Part> {
+        if let Some(cache) = self.cache {
+            cache.laid_out(self.atoms.drain(..));
+        }
         mem::take(&mut self.ready)
     }
 

@@ -20,13 +20,14 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, openat, statat};
 
 use super::PackOptions;
 use super::content;
-use super::encoded::Encoder;
+use super::encoded::{Bytes, Encoder};
+use super::later::Later;
 use super::notices::Notices;
-use crate::archive::encoder_cache::EncoderCache;
-use crate::archive::step::{Named, Step};
+use crate::archive::encoder_cache::{EncoderCache, Known};
+use crate::archive::step::Named;
 use crate::tree::exclude::Excludes;
 use crate::tree::listing::Listing;
-use crate::tree::record::{Failure, Found, Recorded, Recorder};
+use crate::tree::record::{Found, Recorded, Recorder, Stat};
 use crate::{Error, Result};
 
 /// Names that a worker takes at once.
@@ -63,18 +64,23 @@ pub(super) struct Tree<'a> {
 /// A directory that is being walked through.
 #[derive(Debug)]
 pub(super) struct Directory {
-    /// Below the root; empty for it.
-    path: PathBuf,
-    /// With the root.
-    full: Arc<Path>,
+    /// With that of the root in front.
+    path: Arc<Path>,
     file: OwnedFd,
 }
 
-/// A step, or a name that is still to be recorded: one of those in a directory.
+/// What is to be encoded next.
 #[derive(Debug)]
 pub(super) enum Task {
-    Step(Step),
+    /// One of the names in a directory, still to be recorded.
     Record(Arc<Directory>, Arc<Listing>, usize, FileType),
+    /// What was recorded when it was come to; of a directory also what tells whether it is still the same, and the
+    /// names in it.
+    Recorded(Box<Named>, Option<(Stat, Arc<Listing>)>),
+    /// One of the names in a directory: a directory that is the same as when it was archived before.
+    Known(Arc<Listing>, usize, Stat, Known),
+    /// The end of a directory.
+    Leave,
 }
 
 /// How far the walk through a tree has come.
@@ -91,7 +97,7 @@ struct Level {
     directory: Option<Arc<Directory>>,
     /// Device and number, to know it again.
     identity: (u64, u64),
-    path: PathBuf,
+    path: Arc<Path>,
     names: Arc<Listing>,
     next: usize,
     /// What is left out of it.
@@ -104,26 +110,16 @@ impl Walk {
         let mut tasks = Vec::new();
         if !self.has_begun {
             self.has_begun = true;
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let root = openat(CWD, &tree.root, flags, Mode::empty());
-            let root = root.map_err(|e| Error::io("open", &tree.root)(e.into()))?;
-            let found = tree.recorder.record_root(root);
-            let found = found.map_err(|failure| tree.failed(Path::new(""), failure))?;
-            tasks.push(Task::Step(self.enter(
-                tree,
-                found,
-                PathBuf::new(),
-                Vec::new(),
-                Excludes::default(),
-            )?));
+            tasks.push(self.begin(tree)?);
         }
         let is_warm = tree.cache.is_some_and(EncoderCache::is_warm);
         let most = if is_warm { UNREAD_BATCH } else { BATCH };
         while tasks.len() < most {
             let Some(level) = self.open.last_mut() else { break };
-            let Some((name, kind)) = level.names.get(level.next) else {
-                self.leave(tree)?;
-                tasks.push(Task::Step(Step::Leave));
+            let (names, nth) = (Arc::clone(&level.names), level.next);
+            let Some((name, kind)) = names.get(nth) else {
+                self.leave()?;
+                tasks.push(Task::Leave);
                 continue;
             };
             level.next += 1;
@@ -133,59 +129,72 @@ impl Walk {
                 continue;
             }
             if kind != FileType::Directory {
-                let nth = level.next - 1;
-                tasks.push(Task::Record(directory, Arc::clone(&level.names), nth, kind));
+                tasks.push(Task::Record(directory, names, nth, kind));
                 continue;
             }
-            let name = name.to_owned();
             let excludes = level.excludes.below(name.to_bytes());
-            let path = directory.path_of(&name);
-            let Some(found) = tree.find(&directory, &name, kind)? else { continue };
-            tasks.push(Task::Step(if found.node.is_directory() {
-                self.enter(tree, found, path, name.into_bytes(), excludes)?
+            let path = directory.path_of(name);
+            if let Some((file, stat, known, inside)) = tree.known_directory(&directory, name) {
+                self.enter(tree, file, &stat, path, inside, excludes)?;
+                tasks.push(Task::Known(names, nth, stat, known));
+                continue;
+            }
+            let Some(mut found) = tree.find(&directory, name, kind)? else { continue };
+            let stat = found.stat;
+            if let Some(file) = found.file.take_if(|_| found.node.is_directory()) {
+                let named = Named::directory(name.to_bytes().to_vec(), found.node);
+                let names = tree.names_in(&file, &stat, &path)?;
+                let settled = tree.settled(stat).map(|stat| (stat, Arc::clone(&names)));
+                self.enter(tree, file, &stat, path, names, excludes)?;
+                tasks.push(Task::Recorded(Box::new(named), settled));
             } else {
-                Step::Node(Box::new(tree.named(found, &path, &name)?))
-            }));
+                let named = tree.named(found, &directory, name)?;
+                tasks.push(Task::Recorded(Box::new(named), None));
+            }
         }
         Ok(tasks)
+    }
+
+    fn begin(&mut self, tree: &Tree<'_>) -> Result<Task> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = openat(CWD, &tree.root, flags, Mode::empty());
+        let root = root.map_err(|e| Error::io("open", &tree.root)(e.into()))?;
+        let found = tree.recorder.record_root(root);
+        let Found { node, file, stat } = found.map_err(|failure| failure.at(&tree.root))?;
+        let file = file.expect("directories are opened");
+        let names = tree.names_in(&file, &stat, &tree.root)?;
+        self.enter(tree, file, &stat, tree.root.as_path().into(), names, Excludes::default())?;
+        Ok(Task::Recorded(Box::new(Named::directory(Vec::new(), node)), None))
     }
 
     fn enter(
         &mut self,
         tree: &Tree<'_>,
-        mut found: Found,
-        path: PathBuf,
-        name: Vec<u8>,
+        file: OwnedFd,
+        stat: &Stat,
+        path: Arc<Path>,
+        names: Arc<Listing>,
         mut excludes: Excludes,
-    ) -> Result<Step> {
-        let file = found.file.take().expect("directories are opened");
-        let names = if found.stat.is_virtual {
-            Ok(Listing::default())
-        } else {
-            Listing::read(file.as_fd())
-        };
-        let names = names.map_err(|e| Error::io("read", tree.root.join(&path))(e.into()))?;
+    ) -> Result<()> {
         if tree.honours_excludes && names.contains(EXCLUDE_FILE.to_bytes()) {
             excludes = tree.excludes(&file, &path, &excludes)?;
         }
         if let Some(far) = self.open.len().checked_sub(KEPT_OPEN) {
             self.open[far].directory = None;
         }
-        let full = tree.root.join(&path).into();
-        let directory = Some(Arc::new(Directory { path: path.clone(), full, file }));
-        let identity = (found.stat.dev, found.stat.ino);
-        let names = Arc::new(names);
+        let directory = Some(Arc::new(Directory { path: Arc::clone(&path), file }));
+        let identity = (stat.dev, stat.ino);
         self.open.push(Level { directory, identity, path, names, next: 0, excludes });
-        Ok(Step::Node(Box::new(Named::directory(name, found.node))))
+        Ok(())
     }
 
-    fn leave(&mut self, tree: &Tree<'_>) -> Result<()> {
+    fn leave(&mut self) -> Result<()> {
         let child = self.open.pop().and_then(|level| level.directory);
         let Some(level) = self.open.last_mut().filter(|level| level.directory.is_none()) else {
             return Ok(());
         };
         let child = child.expect("the innermost directory is open");
-        let path = tree.root.join(&level.path);
+        let path = Arc::clone(&level.path);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let file = openat(&child.file, c"..", flags, Mode::empty());
         let file = file.map_err(|e| Error::io("open", &path)(e.into()))?;
@@ -193,8 +202,7 @@ impl Walk {
         if (stat.st_dev, stat.st_ino) != level.identity {
             return Err(Error::file(path, "was moved while it was archived"));
         }
-        let directory = Directory { path: level.path.clone(), full: path.into(), file };
-        level.directory = Some(Arc::new(directory));
+        level.directory = Some(Arc::new(Directory { path, file }));
         Ok(())
     }
 }
@@ -203,29 +211,37 @@ impl Task {
     /// Records what is still to be recorded, unless it is left out.
     pub(super) fn encode(self, tree: &Tree<'_>, encoder: &mut Encoder) -> Result<()> {
         let (directory, names, nth, kind) = match self {
-            Task::Step(step) => {
-                encoder.add(step);
+            Task::Record(directory, names, nth, kind) => (directory, names, nth, kind),
+            Task::Recorded(named, settled) => {
+                let (stat, names) = settled.unzip();
+                encoder.add_node(*named, stat, names);
                 return Ok(());
             }
-            Task::Record(directory, names, nth, kind) => (directory, names, nth, kind),
+            Task::Known(names, nth, stat, known) => {
+                if let (Some((name, _)), Some(cache)) = (names.get(nth), tree.cache) {
+                    encoder.add_known(Bytes::Directory(None), name.to_bytes(), stat, &known, cache);
+                }
+                return Ok(());
+            }
+            Task::Leave => {
+                encoder.leave();
+                return Ok(());
+            }
         };
         let Some((name, _)) = names.get(nth) else { return Ok(()) };
         if kind == FileType::RegularFile && tree.encode_known(&directory, name, encoder) {
             return Ok(());
         }
         let Some(found) = tree.find(&directory, name, kind)? else { return Ok(()) };
-        let path = directory.path_of(name);
         if found.node.is_directory() {
             // It was none when its name was read, and what is in it cannot come any more.
-            tree.notices.changed(&path);
+            tree.notices.changed(tree.below(&directory.path_of(name)));
             return Ok(());
         }
         let stat = found.stat;
-        let named = tree.named(found, &path, name)?;
-        let is_settled = named.node.size() == stat.size
-            && matches!(named.node.body, Body::File(_))
-            && tree.cache.is_some_and(|cache| cache.is_settled(&stat));
-        encoder.add_node(named, is_settled.then_some(stat));
+        let named = tree.named(found, &directory, name)?;
+        let is_whole = matches!(named.node.body, Body::File(_)) && named.node.size() == stat.size;
+        encoder.add_node(named, tree.settled(stat).filter(|_| is_whole), None);
         Ok(())
     }
 }
@@ -267,14 +283,42 @@ impl<'a> Tree<'a> {
         }
     }
 
+    /// What tells whether something is still the same, if all that may change from now on will show.
+    fn settled(&self, stat: Stat) -> Option<Stat> {
+        Some(stat).filter(|stat| self.cache.is_some_and(|cache| cache.is_settled(stat)))
+    }
+
     /// Encodes a file if it is the same as when it was archived before.
     fn encode_known(&self, directory: &Directory, name: &CStr, encoder: &mut Encoder) -> bool {
         let Some(cache) = self.cache else { return false };
         let Some(stat) = self.recorder.glance(directory.file.as_fd(), name) else { return false };
         let is_skipped = self.skip == Some((stat.dev, stat.ino));
-        let Some(records) = cache.records_of(&stat).filter(|_| !is_skipped) else { return false };
-        encoder.add_known(&directory.full, name.to_bytes(), stat, records);
+        let Some(known) = cache.find(&stat).filter(|_| !is_skipped) else { return false };
+        let bytes = Bytes::Later(stat.size, Later::new(&directory.path, &stat));
+        encoder.add_known(bytes, name.to_bytes(), stat, &known, cache);
         true
+    }
+
+    /// Opens a directory that is the same as when it was archived before.
+    fn known_directory(
+        &self,
+        directory: &Directory,
+        name: &CStr,
+    ) -> Option<(OwnedFd, Stat, Known, Arc<Listing>)> {
+        let cache = self.cache.filter(|cache| cache.is_warm())?;
+        let (file, stat) = self.recorder.open_directory(directory.file.as_fd(), name)?;
+        let known = cache.find(&stat)?;
+        let names = Listing::again(&cache.bytes()?[known.names.clone()])?;
+        Some((file, stat, known, Arc::new(names)))
+    }
+
+    /// The names in a directory.
+    fn names_in(&self, directory: &OwnedFd, stat: &Stat, path: &Path) -> Result<Arc<Listing>> {
+        if stat.is_virtual {
+            return Ok(Arc::default());
+        }
+        let names = Listing::read(directory.as_fd());
+        Ok(Arc::new(names.map_err(|e| Error::io("read", path)(e.into()))?))
     }
 
     fn find(&self, directory: &Directory, name: &CStr, kind: FileType) -> Result<Option<Found>> {
@@ -283,21 +327,21 @@ impl<'a> Tree<'a> {
             Ok(Recorded::Found(found)) => {
                 let is_skipped = self.skip == Some((found.stat.dev, found.stat.ino));
                 if is_skipped {
-                    self.notices.itself(&directory.path_of(name));
+                    self.notices.itself(self.below(&directory.path_of(name)));
                 }
                 Ok(Some(*found).filter(|_| !is_skipped))
             }
             Ok(Recorded::LeftOut(why)) => {
-                self.notices.left_out(&directory.path_of(name), why);
+                self.notices.left_out(self.below(&directory.path_of(name)), why);
                 Ok(None)
             }
-            Err(failure) => Err(self.failed(&directory.path_of(name), failure)),
+            Err(failure) => Err(failure.at(directory.path_of(name))),
         }
     }
 
     /// What is left out of a directory that has a file saying so.
     fn excludes(&self, directory: &OwnedFd, path: &Path, above: &Excludes) -> Result<Excludes> {
-        let path = self.root.join(path).join(OsStr::from_bytes(EXCLUDE_FILE.to_bytes()));
+        let path = path.join(OsStr::from_bytes(EXCLUDE_FILE.to_bytes()));
         // A pipe of that name must not make us wait.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = openat(directory, EXCLUDE_FILE, flags, Mode::empty());
@@ -311,21 +355,22 @@ impl<'a> Tree<'a> {
         above.with_file(&text).map_err(|why| Error::file(path, why))
     }
 
-    fn named(&self, mut found: Found, path: &Path, name: &CStr) -> Result<Named> {
+    /// What was found in a directory, with what is in it.
+    fn named(&self, mut found: Found, directory: &Directory, name: &CStr) -> Result<Named> {
         let content = content::of(&mut found);
-        let content = content.map_err(|e| Error::io("read", self.root.join(path))(e))?;
+        let content = content.map_err(|e| Error::io("read", directory.path_of(name))(e))?;
         Ok(Named { name: name.to_bytes().to_vec(), node: found.node, content })
     }
 
-    fn failed(&self, path: &Path, failure: Failure) -> Error {
-        let path = if path == Path::new("") { self.root.clone() } else { self.root.join(path) };
-        Error::Io { doing: failure.what, path, source: failure.source }
+    /// A path without that of the root.
+    fn below<'p>(&self, path: &'p Path) -> &'p Path {
+        path.strip_prefix(&self.root).unwrap_or(path)
     }
 }
 
 impl Directory {
-    fn path_of(&self, name: &CStr) -> PathBuf {
-        self.path.join(OsStr::from_bytes(name.to_bytes()))
+    fn path_of(&self, name: &CStr) -> Arc<Path> {
+        self.path.join(OsStr::from_bytes(name.to_bytes())).into()
     }
 }
 
