@@ -42,7 +42,7 @@ pub(super) struct Args {
     store: Option<Location>,
 
     #[command(flatten)]
-    cutting: Cutting,
+    cutting: Given<Cutting>,
 
     /// What the source is: a directory (`disk`), or a tar, which may be compressed
     #[arg(long, value_name = "FORMAT", default_value = "disk")]
@@ -61,7 +61,7 @@ pub(super) struct Args {
     print_stats: bool,
 
     #[command(flatten)]
-    selection: Selection,
+    selection: Given<Selection>,
 
     #[command(flatten)]
     write: Given<WriteOptions>,
@@ -97,6 +97,7 @@ impl Args {
                 "{store}: a store is for chunks, which are made with -i, or with an output that ends in .caidx"
             );
         }
+        self.check_unchunked(context)?;
         self.check_source()?;
         let is_stream = outlet::is_stream(&self.output);
         if !is_stream {
@@ -167,10 +168,28 @@ impl Args {
         PackOptions { features, shift: self.selection.shift(), skip, workers }
     }
 
+    /// Refuses what is said of chunks where there are none, but for what desync takes.
+    fn check_unchunked(&self, context: &Context) -> anyhow::Result<()> {
+        let cutting = |flag| self.cutting.is_given(flag);
+        for (flag, is_given) in [
+            ("--chunker", cutting("chunker")),
+            ("--level", cutting("level")),
+            ("--uncompressed", self.write.is_given("uncompressed")),
+        ] {
+            anyhow::ensure!(
+                !is_given,
+                "{flag} is for chunks, which are made with -i, or with an output that ends in .caidx"
+            );
+        }
+        let access = Access::new(context, &self.reach);
+        access.warn_of_no_store(&[("--chunk-size", cutting("chunk_size"))]);
+        Ok(())
+    }
+
     /// Refuses early what cannot be archived.
     fn check_source(&self) -> anyhow::Result<()> {
         if self.input_format == InputFormat::Tar {
-            return Ok(());
+            return self.selection.check_for_tar();
         }
         anyhow::ensure!(!self.tar_add_root, "--tar-add-root is for --input-format=tar");
         let metadata = self.source.metadata().map_err(Error::io("read", &self.source))?;

@@ -24,6 +24,7 @@ use cairn_store::WriteStore;
 
 use self::feed::{StepFeed, TreeFeed};
 pub use self::layout::Counts;
+use self::layout::Layout;
 pub(crate) use self::map::Map;
 use self::notices::Notices;
 use self::stream::{Feed, Stream};
@@ -152,6 +153,27 @@ pub(crate) fn map(
         Ok(())
     })?;
     Ok(stream.take_map().unwrap_or_default())
+}
+
+/// What would lie where in the archive of the tree at `root`, whose files are not read for that.
+pub(crate) fn map_records(
+    root: &Path,
+    options: &PackOptions,
+    monitor: &dyn Monitor,
+) -> Result<Map> {
+    let notices = Notices::new(monitor);
+    let tree = Tree::new(root, options.features, options.shift, options.skip, &notices);
+    let feed = TreeFeed::new(tree.without_bytes());
+    let mut layout = Layout::new(options.features, 0).mapped();
+    while let Some(batch) = feed.next()? {
+        monitor.check()?;
+        for step in feed.steps(batch)? {
+            layout.add(step)?;
+            // Where things lie is noted; what they are made of nobody asks for.
+            while layout.part().is_some() {}
+        }
+    }
+    Ok(layout.take_map().unwrap_or_default())
 }
 
 /// What is done with a stream, whatever feeds it.

@@ -48,6 +48,8 @@ pub(super) struct Tree<'a> {
     honours_excludes: bool,
     /// Device and number of what must not be archived: the archive itself.
     skip: Option<(u64, u64)>,
+    /// Whether the bytes of files are wanted.
+    reads_files: bool,
     notices: &'a Notices<'a>,
 }
 
@@ -214,8 +216,14 @@ impl<'a> Tree<'a> {
             recorder: Recorder::new(features, shift),
             honours_excludes: features & flags::EXCLUDE_FILE != 0,
             skip,
+            reads_files: true,
             notices,
         }
+    }
+
+    /// Files have their lengths, but their bytes are not read.
+    pub(super) fn without_bytes(self) -> Self {
+        Self { reads_files: false, ..self }
     }
 
     fn find(&self, directory: &Directory, name: &CStr, kind: FileType) -> Result<Option<Found>> {
@@ -253,8 +261,15 @@ impl<'a> Tree<'a> {
     }
 
     fn step(&self, mut found: Found, path: &Path, name: CString) -> Result<Step> {
-        let content = content::of(&mut found);
+        let size = found.node.size();
+        let content = match self.reads_files {
+            true => content::of(&mut found),
+            false => Ok(content::unread(&found)),
+        };
         let content = content.map_err(|e| Error::io("read", self.root.join(path))(e))?;
+        if found.node.size() != size {
+            self.notices.changed(path);
+        }
         Ok(Step::Node(Box::new(Named { name: name.into_bytes(), node: found.node, content })))
     }
 
@@ -274,4 +289,32 @@ impl Directory {
 fn kind_of(directory: &Directory, name: &CStr) -> FileType {
     statat(&directory.file, name, AtFlags::SYMLINK_NOFOLLOW)
         .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::Silent;
+
+    #[test]
+    fn a_small_file_that_shrank_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        let name = root.path().join("file");
+        fs::write(&name, [7; 100]).unwrap();
+        let notices = Notices::new(&Silent);
+        let tree = Tree::new(root.path(), flags::normalised(flags::ALL), None, None, &notices);
+        let file = OwnedFd::from(File::open(root.path()).unwrap());
+        tree.recorder.record_root(file.try_clone().unwrap()).unwrap();
+        let directory = Directory { path: PathBuf::new(), file };
+        for (len, changed) in [(100, 0), (40, 1), (0, 2)] {
+            fs::write(&name, [7; 100]).unwrap();
+            let found = tree.find(&directory, c"file", FileType::RegularFile).unwrap().unwrap();
+            File::options().write(true).open(&name).unwrap().set_len(len).unwrap();
+            let step = tree.step(found, Path::new("file"), c"file".to_owned()).unwrap();
+            let Step::Node(named) = step else { panic!("{step:?}") };
+            assert_eq!((named.node.size(), notices.counts()), (len, (0, changed)));
+        }
+    }
 }
