@@ -127,10 +127,11 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         let workers = args.reach.concurrency.workers(store.in_flight());
         return restore(args, context, &source, workers);
     }
-    anyhow::ensure!(
-        args.seed.is_empty() && args.seed_output.is_none(),
-        "--seed and --seed-output are for an index: an archive has all of its bytes"
-    );
+    for (flag, is_given) in
+        [("--seed", !args.seed.is_empty()), ("--seed-output", args.seed_output.is_some())]
+    {
+        anyhow::ensure!(!is_given, "{flag} is for an index: an archive has all of its bytes");
+    }
     args.warn_of_no_store(&access);
     let workers = args.reach.concurrency.processors();
     let Location::Local(path) = &args.archive else {

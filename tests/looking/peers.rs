@@ -204,7 +204,7 @@ fn a_directory_is_the_archive_it_would_be() {
     let expected = sandbox.casync("stat tree").succeeds();
     let expected = expected.text().replace("  ProjID: 0\n", "");
     assert_eq!(sandbox.cairn("stat tree").succeeds().text(), expected);
-    for path in ["a.txt", "big", "empty", "fifo", "link", "sub", "sub/deep/file", "bad\u{fffd}"] {
+    for path in ["a.txt", "big", "empty", "fifo", "link", "sub", "sub/deep/file", "é"] {
         let [ours, theirs] = ["tree", "tree.catar"]
             .map(|way| of_path(&sandbox, "cairn", &format!("stat {way}"), path));
         assert_eq!((ours.code, ours.text()), (theirs.code, theirs.text()), "{path}");
