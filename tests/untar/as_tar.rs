@@ -120,8 +120,13 @@ fn an_interrupt_ends_the_wait_for_a_pipe() {
     let mut command = sandbox.command("untar --output-format=gnu-tar - out.tar");
     let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
-    // More than the pipe holds, so that signals are caught by now.
+    // More than the pipe holds, so that signals are caught by now; and then all of it is read.
     input.write_all(&archive[..2_000_000]).unwrap();
+    let started = Instant::now();
+    while rustix::io::ioctl_fionread(&input).unwrap() > 0 {
+        assert!(started.elapsed() < Duration::from_secs(30), "it does not read");
+        std::thread::sleep(Duration::from_millis(5));
+    }
     let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(killed.success());
     let started = Instant::now();
