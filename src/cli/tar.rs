@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use cairn::archive::pack::{Input, Output, PackOptions, PackStats, make_archive, pack};
-use cairn::archive::tar_input::{self, Source};
+use cairn::archive::tar_input;
 use cairn::cat::widen_pipe;
 use cairn::make::{MakeOptions, MakeStats};
 use cairn::{Error, Monitor};
@@ -16,6 +16,7 @@ use clap::{Parser, ValueEnum};
 
 use super::Context;
 use super::access::Access;
+use super::awaited::open_tar;
 use super::options::{Cutting, WriteOptions};
 use super::outlet::{self, Patient};
 use super::selection::Selection;
@@ -106,7 +107,7 @@ impl Args {
         let (output, name) = outlet::open(&self.output)?;
         let options = self
             .options(context, output.file().metadata().ok().map(|file| (file.dev(), file.ino())));
-        let input = self.input(options.features)?;
+        let input = self.input(options.features, context)?;
         let progress = context.progress.without_lines();
         let stats = match &output {
             local::Output::New(file) => {
@@ -150,7 +151,7 @@ impl Args {
             workers: options.workers,
         };
         let store: Option<&dyn WriteStore> = Some(&*store);
-        let input = self.input(options.features)?;
+        let input = self.input(options.features, context)?;
         let (made, made_stats, stats) =
             make_archive(input, store, &options, &make, &context.progress.without_lines())?;
         context.progress.check()?;
@@ -202,11 +203,11 @@ impl Args {
     }
 
     /// What is archived. A tar is read to its end here.
-    fn input(&self, features: u64) -> anyhow::Result<Input<'_>> {
+    fn input(&self, features: u64, context: &Context) -> anyhow::Result<Input<'_>> {
         if self.input_format == InputFormat::Disk {
             return Ok(Input::Tree(&self.source));
         }
-        let source = Source::open(&self.source)?;
+        let source = open_tar(&self.source, context)?;
         let options = tar_input::Options { features, is_root_added: self.tar_add_root };
         Ok(Input::Steps(Box::new(tar_input::steps(&source, &options)?)))
     }
