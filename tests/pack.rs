@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use common::system::is_root;
+use common::system::{Mount, is_root};
 use common::{Sandbox, random, vector_tree};
 
 fn hex_sha256(bytes: &[u8]) -> String {
@@ -407,6 +407,25 @@ fn an_interrupt_ends_the_wait_for_a_tar() {
         assert_eq!(done.status.code(), Some(130), "{}", String::from_utf8_lossy(&done.stderr));
         assert!(sandbox.files(".").iter().all(|name| !name.contains("out.")));
     }
+}
+
+/// With the directory it is mounted on, as casync does it.
+#[test]
+fn other_mounts_are_left_out_whole() {
+    if !is_root("other_mounts_are_left_out_whole") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    sandbox.write("tree/a", b"a");
+    let _mount = Mount::new(&sandbox, "tree/mounted", 1024);
+    sandbox.write("tree/mounted/file", b"x");
+    sandbox.casync("make --exclude-submounts=yes theirs.catar tree").succeeds();
+    for flag in ["--exclude-submounts", "-x", "--one-file-system"] {
+        let done = sandbox.cairn(&format!("tar {flag} ours.catar tree")).succeeds();
+        assert!(done.stderr.contains("mounted: left out: it is in another mount"), "{done:?}");
+        assert!(sandbox.read("ours.catar") == sandbox.read("theirs.catar"), "{flag}");
+    }
+    assert_eq!(names(&sandbox.read("ours.catar")), [".", "a"]);
 }
 
 #[test]
