@@ -20,8 +20,8 @@ use crate::tree::names::Names;
 /// file with very many holes.
 const MOST_RECORDS: usize = 16 << 20;
 
-/// Bytes of the records for all members: each of them is given what is said there, so much of it would be a tar that
-/// takes a hundred times its own length.
+/// Bytes of the records for all members. Each member, which may be one block long, is given all that is said there, so
+/// that this bounds how much more memory a tar takes than it is long.
 const MOST_GLOBAL: usize = 16 << 10;
 
 /// Bytes of a path, which systems limit to far less.
