@@ -7,14 +7,15 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cairn_formats::catar::{Decoder, Item};
+use cairn_formats::tar::{BLOCK, Header, put_record};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use common::system::is_root;
+use common::system::{Mount, is_root};
 use common::{Sandbox, random, vector_tree};
 
 fn hex_sha256(bytes: &[u8]) -> String {
@@ -232,6 +233,45 @@ fn usage_that_makes_no_sense_is_refused() {
         sandbox.refuses(words, &[hint]);
     }
     sandbox.cairn("tar --with=nonsense out.catar tree").misused(&["2sec-time"]);
+    for flag in ["--chunker=fastcdc", "--level=9", "--uncompressed"] {
+        let (name, _) = flag.split_once('=').unwrap_or((flag, ""));
+        sandbox.refuses(&format!("tar {flag} out.catar tree"), &[name, "for chunks", "-i"]);
+    }
+    let (uid, file) = (["--uid-shift=1", "--uid-range=1"], ["--exclude-file=no"]);
+    for flag in uid.into_iter().chain(file).chain(["--exclude-nodump", "--exclude-submounts"]) {
+        let (name, _) = flag.split_once('=').unwrap_or((flag, ""));
+        let words = format!("tar --input-format=tar {flag} out.catar file");
+        sandbox.refuses(&words, &[name, "for directories"]);
+    }
+}
+
+/// desync takes them, and scripts have them.
+#[test]
+fn flags_without_a_use_that_desync_takes_are_noted() {
+    let sandbox = Sandbox::new();
+    sandbox.write("tree/a", b"a");
+    let mut command = Command::new("tar");
+    command.args(["-cf", "tree.tar", "tree"]).current_dir(sandbox.path("."));
+    assert!(command.status().unwrap().success());
+    for (words, flags) in [
+        (
+            "tar -m 16:64:256 -e 5 -t out.catar tree",
+            &["--chunk-size", "--error-retry", "--trust"][..],
+        ),
+        ("tar --input-format=tar -x out.catar tree.tar", &["--one-file-system"]),
+        ("untar -s store -c cache out.catar out", &["--store", "--cache"]),
+        ("untar -s store --output-format=gnu-tar out.catar out.tar", &["--store"]),
+        ("mtree -s store -c cache out.catar", &["--store", "--cache"]),
+    ] {
+        let quiet = sandbox.cairn(words).succeeds();
+        assert_eq!(quiet.stderr, "", "{words}");
+        let noted = sandbox.cairn(&format!("--verbose {words}")).succeeds();
+        for flag in flags {
+            let is_noted = noted.stderr.lines().any(|line| line.contains(flag));
+            assert!(is_noted, "{words}: no {flag} in {}", noted.stderr);
+        }
+    }
+    assert!(!sandbox.path("cache").exists());
 }
 
 /// A file that is written to without end while it is archived.
@@ -250,6 +290,57 @@ fn a_file_that_grows_is_told_and_the_archive_is_sound() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("changed while"), "{said}");
     assert_eq!(names(&sandbox.read("out.catar")), [".", "log"]);
+}
+
+/// A file whose last bytes are a hole, which nobody reads, and which is written to all the time.
+#[test]
+fn a_file_that_changes_before_the_hole_at_its_end_is_told() {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("tree")).unwrap();
+    sandbox.sparse("tree/disk", 80_000_000, &[(0, &random(1, 40_000_000))]);
+    for words in ["tar out.catar tree", "tar -s store out.caidx tree"] {
+        let mut command = sandbox.command(words);
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        while child.try_wait().unwrap().is_none() {
+            sandbox.patch("tree/disk", 5, b"other bytes");
+        }
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{words}: {said}");
+        assert!(said.contains("disk: changed while"), "{words}: {said}");
+    }
+    assert_eq!(names(&sandbox.read("out.catar")), [".", "disk"]);
+}
+
+/// The number stands in the tar, and the hole takes no room there.
+#[test]
+fn a_sparse_file_longer_than_any_is_an_error_and_no_allocation() {
+    let sandbox = Sandbox::new();
+    let mut tar = Vec::new();
+    let mut add = |kind: u8, name: &str, bytes: &[u8]| {
+        let mut header = Header::new(kind);
+        header.set_name(name.as_bytes()).set_owner(0o755, 0, 0);
+        tar.extend_from_slice(header.set_size(bytes.len() as u64).set_mtime(0).finish());
+        tar.extend_from_slice(bytes);
+        tar.resize(tar.len().next_multiple_of(BLOCK), 0);
+    };
+    let mut records = Vec::new();
+    for (key, value) in
+        [("major", "1"), ("minor", "0"), ("name", "endless"), ("realsize", "9223372036854775807")]
+    {
+        put_record(&mut records, format!("GNU.sparse.{key}").as_bytes(), value.as_bytes());
+    }
+    add(b'5', "./", b"");
+    add(b'x', "x", &records);
+    add(b'0', "sparse", &[&b"0\n"[..], &[0; 510]].concat());
+    tar.resize(tar.len() + 2 * BLOCK, 0);
+    sandbox.write("tree.tar", &tar);
+    for output in ["out.catar", "-s store out.caidx"] {
+        let words = format!("tar --input-format=tar {output} tree.tar");
+        let failed = sandbox.cairn_with_memory(1 << 20, &words);
+        failed.fails(&["endless", "longer than a file can be"]);
+        assert!(!sandbox.path("out.catar").exists() && !sandbox.path("out.caidx").exists());
+    }
 }
 
 #[test]
@@ -284,6 +375,57 @@ fn an_interrupted_tar_leaves_neither_archive_nor_index() {
         }
         assert_eq!(in_time, 3, "{words}");
     }
+}
+
+/// Whoever feeds the pipe has stopped halfway.
+#[test]
+fn an_interrupt_ends_the_wait_for_a_tar() {
+    let sandbox = Sandbox::new();
+    for words in
+        ["tar --input-format=tar out.catar -", "tar --input-format=tar -s store out.caidx -"]
+    {
+        let mut command = sandbox.command(words);
+        let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        // More than the pipe holds, so that signals are caught by now; and then all of it is read.
+        input.write_all(&random(1, 1_000_000)).unwrap();
+        let started = Instant::now();
+        while rustix::io::ioctl_fionread(&input).unwrap() > 0 {
+            assert!(started.elapsed() < Duration::from_secs(30), "it does not read");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        while child.try_wait().unwrap().is_none() {
+            if started.elapsed() > Duration::from_secs(60) {
+                child.kill().unwrap();
+                panic!("it waits for ever");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let done = child.wait_with_output().unwrap();
+        drop(input);
+        assert_eq!(done.status.code(), Some(130), "{}", String::from_utf8_lossy(&done.stderr));
+        assert!(sandbox.files(".").iter().all(|name| !name.contains("out.")));
+    }
+}
+
+/// With the directory it is mounted on, as casync does it.
+#[test]
+fn other_mounts_are_left_out_whole() {
+    if !is_root("other_mounts_are_left_out_whole") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    sandbox.write("tree/a", b"a");
+    let _mount = Mount::new(&sandbox, "tree/mounted", 1024);
+    sandbox.write("tree/mounted/file", b"x");
+    sandbox.casync("make --exclude-submounts=yes theirs.catar tree").succeeds();
+    for flag in ["--exclude-submounts", "-x", "--one-file-system"] {
+        let done = sandbox.cairn(&format!("tar {flag} ours.catar tree")).succeeds();
+        assert!(done.stderr.contains("mounted: left out: it is in another mount"), "{done:?}");
+        assert!(sandbox.read("ours.catar") == sandbox.read("theirs.catar"), "{flag}");
+    }
+    assert_eq!(names(&sandbox.read("ours.catar")), [".", "a"]);
 }
 
 #[test]

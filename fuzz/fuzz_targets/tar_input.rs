@@ -1,7 +1,9 @@
-//! Whatever a tar says: its steps are in order, their bytes are in the tar, and they make an archive that is read.
+//! Whatever a tar says: its steps are in order, their bytes are in the tar, and they make an archive that is read. The
+//! memory that is taken goes with the length of the tar, not with what it says.
 
 #![no_main]
 
+use std::alloc::System;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -10,17 +12,38 @@ use cairn::archive::step::{Content, Piece, Step};
 use cairn::archive::tar_input::{Options, Source, Steps, steps};
 use cairn_formats::Coding;
 use cairn_formats::catar::{Child, Decoder, encode_goodbye, encode_name, encode_node, hash_name};
+use cap::Cap;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 
 const BLOCK: usize = 512;
 /// What casync records, what desync does, and names alone.
 const FEATURES: [u64; 3] = [0xb000_0001_ffef_fe26, 0xb000_0000_1000_1f22, 0xa];
 
+/// Bytes of an archive that is made: beyond, only the steps are looked at.
+const MOST_OUT: u64 = 1 << 20;
+
+/// Memory that may be taken whatever the tar is, and for each byte of it: a directory of its own for every second one.
+const MEMORY: usize = 16 << 20;
+const MEMORY_OF_BYTE: usize = 1024;
+
+/// What asks for more than it may have ends the process.
+#[global_allocator]
+static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
+
+/// A directory that has not been left.
+struct Directory {
+    entry: u64,
+    children: Vec<Child>,
+    last_name: Vec<u8>,
+}
+
 fuzz_target!(|bytes: &[u8]| {
     // Streams are not what this is about.
     if Coding::of_magic(bytes).is_some() {
         return;
     }
+    let most = ALLOCATOR.allocated() + MEMORY + MEMORY_OF_BYTE * bytes.len();
+    ALLOCATOR.set_limit(most).expect("more than is held");
     for features in FEATURES {
         for is_root_added in [false, true] {
             let Ok(source) = Source::of_file(file(bytes), Path::new("tar")) else { return };
@@ -58,44 +81,59 @@ fn file(bytes: &[u8]) -> File {
 
 fn check(steps: Steps, features: u64, bytes: &[u8]) {
     let mut out = Vec::new();
-    let mut open: Vec<(u64, Vec<Child>)> = Vec::new();
+    let mut open: Vec<Directory> = Vec::new();
+    let mut is_over = false;
     for step in steps {
         let Ok(step) = step else { return };
+        assert!(!is_over, "a step behind the end");
         match step {
             Step::Node(named) => {
                 let start = out.len() as u64;
-                if !open.is_empty() {
-                    encode_name(&mut out, &named.name);
+                match open.last_mut() {
+                    None => assert!(named.name.is_empty() && out.is_empty(), "another root"),
+                    Some(directory) => {
+                        check_name(&named.name, &directory.last_name);
+                        directory.last_name.clone_from(&named.name);
+                        encode_name(&mut out, &named.name);
+                    }
                 }
                 let entry = out.len() as u64;
                 encode_node(&mut out, &named.node, features);
                 let size = named.node.size();
-                if size > 1 << 20 {
+                assert_eq!(len(&named.content, bytes), size);
+                if size > MOST_OUT || out.len() as u64 + size > MOST_OUT {
                     return;
                 }
                 out.resize(out.len() + size as usize, 0);
-                assert_eq!(len(&named.content, bytes), size);
                 let (hash, end) = (hash_name(&named.name), out.len() as u64);
-                if let Some((_, children)) = open.last_mut() {
-                    children.push(Child { hash, start, end });
+                if let Some(directory) = open.last_mut() {
+                    directory.children.push(Child { hash, start, end });
                 }
                 if named.node.is_directory() {
-                    open.push((entry, Vec::new()));
+                    open.push(Directory { entry, children: Vec::new(), last_name: Vec::new() });
                 }
             }
             Step::Leave => {
-                let (entry, mut children) = open.pop().expect("only what is open is left");
+                let mut left = open.pop().expect("only what is open is left");
                 let at = out.len() as u64;
-                encode_goodbye(&mut out, &mut children, entry, at);
-                if let Some((_, children)) = open.last_mut() {
-                    children.last_mut().expect("what was left").end = out.len() as u64;
+                encode_goodbye(&mut out, &mut left.children, left.entry, at);
+                if let Some(directory) = open.last_mut() {
+                    directory.children.last_mut().expect("what was left").end = out.len() as u64;
                 }
             }
         }
+        is_over = open.is_empty();
     }
-    assert!(open.is_empty());
+    assert!(is_over, "a directory that is not left");
     let mut decoder = Decoder::new(&out[..]);
     while decoder.next().expect("an archive as it should be").is_some() {}
+}
+
+/// Whether it is one component of a path, behind the last one.
+fn check_name(name: &[u8], last: &[u8]) {
+    assert!((1..=255).contains(&name.len()) && !name.contains(&b'/') && !name.contains(&0));
+    assert!(name != b"." && name != b"..");
+    assert!(last < name, "names are not in order");
 }
 
 /// How many bytes there are, all of them in the tar.

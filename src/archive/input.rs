@@ -4,21 +4,21 @@
 //! File     a file on this machine         read here and there
 //! Index    an index and a store           chunks of what is looked at, and no others
 //! Stream   a pipe                         once, from front to end
-//! Tree     a directory                    packed on the way, from front to end
+//! Tree     a directory                    packed on the way, from front to end; or here and there, as its files are
 //! ```
 
 use std::fs::File;
-use std::io::{self, Read, pipe};
+use std::io::{self, BufReader, Read, pipe};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use cairn_formats::catar::{Archive, Found, ReadAt, Span};
 use cairn_formats::{Error as FormatError, Index};
 use cairn_store::{Blob, DEFAULT_CACHE, Store};
 
-use crate::archive::pack::{self, PackOptions};
+use crate::archive::pack::{self, Map, PackOptions};
 use crate::cat::{CatOptions, cat, widen_pipe};
 use crate::flow::{beside, lock};
 use crate::monitor::{Aside, Quiet};
@@ -49,7 +49,15 @@ enum Place {
     Index(Box<Blob>),
     /// `None` once somebody has begun to read it.
     Stream(Mutex<Option<Box<dyn Read + Send>>>),
-    Tree(PathBuf, PackOptions),
+    Tree(Tree),
+}
+
+/// A directory that is looked at as an archive.
+struct Tree {
+    root: PathBuf,
+    options: PackOptions,
+    /// What would lie where, once somebody has asked.
+    map: OnceLock<Map>,
 }
 
 /// What can be read of an archive in order.
@@ -78,7 +86,8 @@ impl Input {
 
     /// The archive that a directory would be.
     pub fn of_directory(path: &Path, options: PackOptions) -> Self {
-        let place = Place::Tree(path.to_owned(), options);
+        let tree = Tree { root: path.to_owned(), options, map: OnceLock::new() };
+        let place = Place::Tree(tree);
         Self { name: path.display().to_string(), place }
     }
 
@@ -100,30 +109,37 @@ impl Input {
         match &self.place {
             Place::File(_, len) => Some(*len),
             Place::Index(blob) => Some(blob.size()),
-            Place::Stream(_) | Place::Tree(..) => None,
+            Place::Stream(_) | Place::Tree(_) => None,
         }
     }
 
     /// Whether it can only be read from front to end.
     pub fn is_stream(&self) -> bool {
-        self.size().is_none()
+        matches!(self.place, Place::Stream(_))
     }
 
-    /// The archive, to be looked at here and there. Refused of a stream.
+    /// Whether it is a directory, all of which is read best from front to end.
+    pub fn is_directory(&self) -> bool {
+        matches!(self.place, Place::Tree(_))
+    }
+
+    /// The archive, to be looked at here and there. Refused of a stream. All names of a directory are looked at now,
+    /// and those of its files are opened whose bytes are asked for.
     pub fn archive(&self) -> Result<Archive<&dyn ReadAt>> {
+        let mut size = self.size().unwrap_or_default();
         let bytes: &dyn ReadAt = match &self.place {
             Place::File(file, _) => file,
             Place::Index(blob) => &**blob,
+            Place::Tree(tree) => {
+                size = tree.map()?.len();
+                tree
+            }
             Place::Stream(_) => {
                 let why = "comes through a pipe; this needs an archive that is read here and there";
                 return Err(Error::file(&self.name, why));
             }
-            Place::Tree(..) => {
-                let why = "is a directory; this needs an archive that is read here and there";
-                return Err(Error::file(&self.name, why));
-            }
         };
-        Archive::new(bytes, self.size().unwrap_or_default()).map_err(|e| self.wrong(e))
+        Archive::new(bytes, size).map_err(|e| self.wrong(e))
     }
 
     /// The node at a path of an archive; an error if there is none.
@@ -150,12 +166,13 @@ impl Input {
                 let run = Run { blob, end: range.end, next: Mutex::new((u64::MAX, 0)) };
                 read(&mut Span::new(run, range, NODES_AHEAD))
             }
-            Place::Stream(_) | Place::Tree(..) => self.in_whole(range, 1, &Silent, read),
+            Place::Tree(tree) => read(&mut Span::new(tree, range, NODES_AHEAD)),
+            Place::Stream(_) => self.in_whole(range, 1, &Silent, read),
         }
     }
 
     /// Lets `read` read all of a range in order; the chunks of an index are fetched by several workers. A
-    /// stream is read from where it is.
+    /// stream is read from where it is, and a directory that was not looked at as an archive whole.
     pub fn in_whole<T>(
         &self,
         range: Range<u64>,
@@ -173,8 +190,11 @@ impl Input {
                     read,
                 )
             }
-            Place::Tree(path, options) => {
-                let tree = pack::Input::Tree(path);
+            Place::Tree(tree) if tree.map.get().is_some() => {
+                read(&mut Span::new(tree, range, CONTENT_AHEAD))
+            }
+            Place::Tree(Tree { root, options, .. }) => {
+                let tree = pack::Input::Tree(root);
                 let write = |output: &mut File| {
                     let output = pack::Output::Stream(output);
                     // That a file changed meanwhile is for the user to know.
@@ -185,7 +205,7 @@ impl Input {
             Place::Stream(stream) => {
                 let stream = lock(stream).take();
                 let stream = stream.ok_or_else(|| Error::file(&self.name, "was read already"))?;
-                read(&mut Piped(io::BufReader::with_capacity(CONTENT_AHEAD, stream)))
+                read(&mut Piped(BufReader::with_capacity(CONTENT_AHEAD, stream)))
             }
         }
     }
@@ -207,6 +227,25 @@ impl Input {
     }
 }
 
+impl Tree {
+    /// What would lie where.
+    fn map(&self) -> Result<&Map> {
+        if let Some(map) = self.map.get() {
+            return Ok(map);
+        }
+        let map = pack::map_records(&self.root, &self.options, &Silent)?;
+        Ok(self.map.get_or_init(|| map))
+    }
+}
+
+impl ReadAt for Tree {
+    fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let map = self.map().map_err(io::Error::other)?;
+        let read = map.read_some(&self.root, at, buffer)?;
+        read.ok_or_else(|| io::Error::other("a file in it changed meanwhile"))
+    }
+}
+
 /// Lets `read` read what `write` writes meanwhile.
 fn piped<T>(
     write: impl FnOnce(&mut File) -> Result<()> + Send,
@@ -216,7 +255,10 @@ fn piped<T>(
     let mut output = File::from(OwnedFd::from(writer));
     widen_pipe(&output);
     // Each end is closed when its side is done, which ends the other side.
-    let (written, done) = beside(move || write(&mut output), move || read(&mut Piped(reader)));
+    let (written, done) = beside(
+        move || write(&mut output),
+        move || read(&mut Piped(BufReader::with_capacity(CONTENT_AHEAD, reader))),
+    );
     match written {
         // The reader had enough, and says why.
         Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => done,

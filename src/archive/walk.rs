@@ -65,7 +65,7 @@ pub fn walk_content(
     visit: &mut Visitor<'_>,
 ) -> Result<()> {
     let part = Part { path: path.to_vec(), is_shallow: false };
-    if input.is_stream() {
+    if input.is_stream() || input.is_directory() {
         return input
             .in_whole(0..0, 1, monitor, |from| Walk::new(input, &part, visit).stream(from));
     }

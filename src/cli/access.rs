@@ -180,6 +180,14 @@ impl<'a> Access<'a> {
         Ok(self.place(location)?.1)
     }
 
+    /// Says in the log that no store takes part in a run where these flags were given, or others for stores.
+    pub(super) fn warn_of_no_store(&self, flags: &[(&'static str, bool)]) {
+        for (flag, _) in flags.iter().filter(|(_, is_given)| *is_given) {
+            tracing::warn!(flag, "nothing in this run can use the flag");
+        }
+        self.warn_of_useless_flags(&[]);
+    }
+
     /// Says in the log which flags are of no use to any of the stores. Scripts pass them always, so
     /// that is no error.
     fn warn_of_useless_flags(&self, locations: &[Location]) {

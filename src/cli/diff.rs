@@ -18,13 +18,13 @@ use super::looked_into::{Sources, Tell, bytes_of};
 /// Print what is different between two archives
 ///
 /// A line for each path: `A` if it is only in the second, `D` if it is only in the first, `M` if it is in both but
-/// not the same, with what is different. Ends with 0 if all is the same, 1 if not, 2 if something failed.
+/// not the same, with what is different. A directory is looked at as the archive that `tar` makes of it. Ends with 0 if all is the same, 1 if not, 2 if something failed.
 #[derive(Debug, Parser)]
 pub(super) struct Args {
-    /// Archive, or index of one
+    /// Archive, index of one, or directory
     first: Location,
 
-    /// Archive, or index of one, that it is compared with
+    /// Archive, index of one, or directory, that it is compared with
     second: Location,
 
     /// What to compare in both, with all that is below

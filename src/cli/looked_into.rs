@@ -14,9 +14,11 @@ use cairn_store::{Location, Store};
 use clap::Args;
 
 use super::access::Access;
+use super::awaited::Awaited;
 use super::list::{self, List};
 use super::read_cache::ReadCache;
 use super::selection::Selection;
+use super::signals::Signals;
 use super::store_flags::StoreFlags;
 
 /// How archives are reached.
@@ -67,6 +69,10 @@ impl Sources {
         if is_index {
             return self.open_index(location, access);
         }
+        access.warn_of_no_store(&[
+            ("--store", !self.store.is_empty()),
+            ("--cache", self.cache.location().is_some()),
+        ]);
         let input = match location {
             Location::Local(path) => self.open_file(path, digest)?,
             _ => Input::of_stream(io::stdin(), "standard input".to_owned()),
@@ -84,7 +90,10 @@ impl Sources {
             let options = PackOptions { features, shift: None, skip: None, workers };
             return Ok(Input::of_directory(path, options));
         }
-        of_file(file, kind, path)
+        if is_read_anywhere(kind) {
+            return Ok(Input::of_file(file, path)?);
+        }
+        Ok(Input::of_stream(file, path.display().to_string()))
     }
 
     fn open_index(
@@ -127,16 +136,16 @@ fn is_named_as_index(path: &Path) -> bool {
     path.extension().is_some_and(|suffix| suffix == "caidx" || suffix == "caibx")
 }
 
-/// Opens an archive in a file, or one that comes through a pipe.
-pub(super) fn open_archive(path: &Path) -> anyhow::Result<Input> {
+/// Opens an archive in a file, or one that comes through a pipe, as long as no signal comes.
+pub(super) fn open_archive(path: &Path, signals: &Signals) -> anyhow::Result<Input> {
     let file = File::open(path).map_err(Error::io("open", path))?;
     let kind = file.metadata().map_err(Error::io("read", path))?.file_type();
-    of_file(file, kind, path)
-}
-
-fn of_file(file: File, kind: FileType, path: &Path) -> anyhow::Result<Input> {
-    if kind.is_file() || kind.is_block_device() {
+    if is_read_anywhere(kind) {
         return Ok(Input::of_file(file, path)?);
     }
-    Ok(Input::of_stream(file, path.display().to_string()))
+    Ok(Input::of_stream(Awaited::new(file, signals), path.display().to_string()))
+}
+
+fn is_read_anywhere(kind: FileType) -> bool {
+    kind.is_file() || kind.is_block_device()
 }

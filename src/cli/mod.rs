@@ -16,6 +16,7 @@
 
 mod access;
 mod age;
+mod awaited;
 mod cache;
 mod cat;
 mod chop;

@@ -4,6 +4,8 @@ use cairn::tree::Shift;
 use cairn_formats::{Digest, flags};
 use clap::{ArgAction, Args};
 
+use super::store_flags::Given;
+
 /// What is recorded, and what is left out.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What is recorded")]
@@ -22,7 +24,7 @@ pub(super) struct Selection {
           default_missing_value = "yes", require_equals = true)]
     exclude_nodump: bool,
 
-    /// Leave out what other file systems are mounted on, but for the directories
+    /// Leave out other mounts, with the directories or files they are mounted on
     #[arg(long, value_name = "BOOL", default_value = "no", value_parser = boolean,
           action = ArgAction::Set, num_args = 0..=1, default_missing_value = "yes", require_equals = true)]
     exclude_submounts: bool,
@@ -43,6 +45,29 @@ pub(super) struct Selection {
     /// After that take the numbers modulo this; 4294967296 for not at all
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
     uid_range: Option<u64>,
+}
+
+impl Given<Selection> {
+    /// Refuses what says which files of a directory are archived, where a tar is: all of its members are.
+    pub(super) fn check_for_tar(&self) -> anyhow::Result<()> {
+        for (flag, typed) in [
+            ("exclude_nodump", "--exclude-nodump"),
+            ("exclude_submounts", "--exclude-submounts"),
+            ("exclude_file", "--exclude-file"),
+            ("uid_shift", "--uid-shift"),
+            ("uid_range", "--uid-range"),
+        ] {
+            anyhow::ensure!(
+                !self.is_given(flag),
+                "{typed} is for directories: of a tar all members are archived, as they are"
+            );
+        }
+        // desync takes it of a tar as well.
+        if self.one_file_system {
+            tracing::warn!(flag = "--one-file-system", "nothing in this run can use the flag");
+        }
+        Ok(())
+    }
 }
 
 impl Default for Selection {

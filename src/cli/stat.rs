@@ -18,13 +18,13 @@ use super::looked_into::{Sources, Tell, bytes_of};
 
 /// Print all that is known of one node of an archive
 ///
-/// Times are those of the local zone.
+/// Times are those of the local zone. A directory is looked at as the archive that `tar` makes of it.
 #[derive(Debug, Parser)]
 pub(super) struct Args {
-    /// Archive, or index of one
+    /// Archive, index of one, or directory
     archive: Location,
 
-    /// Which node; the root without it
+    /// Which node in it; the root without it
     subpath: Option<PathBuf>,
 
     #[command(flatten)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use cairn::archive::encoder_cache::EncoderCache;
 use cairn::archive::pack::{Input, Output, PackOptions, PackStats, make_archive, pack};
-use cairn::archive::tar_input::{self, Source};
+use cairn::archive::tar_input;
 use cairn::cat::widen_pipe;
 use cairn::make::{MakeOptions, MakeStats};
 use cairn::{Error, Monitor};
@@ -17,6 +17,7 @@ use clap::{Parser, ValueEnum};
 
 use super::Context;
 use super::access::Access;
+use super::awaited::open_tar;
 use super::options::{Cutting, WriteOptions};
 use super::outlet::{self, Patient};
 use super::selection::Selection;
@@ -43,7 +44,7 @@ pub(super) struct Args {
     store: Option<Location>,
 
     #[command(flatten)]
-    cutting: Cutting,
+    cutting: Given<Cutting>,
 
     /// What the source is: a directory (`disk`), or a tar, which may be compressed
     #[arg(long, value_name = "FORMAT", default_value = "disk")]
@@ -67,7 +68,7 @@ pub(super) struct Args {
     print_stats: bool,
 
     #[command(flatten)]
-    selection: Selection,
+    selection: Given<Selection>,
 
     #[command(flatten)]
     write: Given<WriteOptions>,
@@ -103,10 +104,7 @@ impl Args {
                 "{store}: a store is for chunks, which are made with -i, or with an output that ends in .caidx"
             );
         }
-        anyhow::ensure!(
-            self.cache_dir.is_none(),
-            "--cache-dir is for chunks, which are made with -i: all bytes of an archive are read"
-        );
+        self.check_unchunked(context)?;
         self.check_source()?;
         let is_stream = outlet::is_stream(&self.output);
         if !is_stream {
@@ -115,7 +113,7 @@ impl Args {
         let (output, name) = outlet::open(&self.output)?;
         let options = self
             .options(context, output.file().metadata().ok().map(|file| (file.dev(), file.ino())));
-        let input = self.input(options.features)?;
+        let input = self.input(options.features, context)?;
         let progress = context.progress.without_lines();
         let stats = match &output {
             local::Output::New(file) => {
@@ -162,7 +160,7 @@ impl Args {
         let cache = self.cache(&options, &make)?;
         let input = match &cache {
             Some(cache) => Input::KnownTree(&self.source, cache),
-            None => self.input(options.features)?,
+            None => self.input(options.features, context)?,
         };
         let (made, made_stats, stats) =
             make_archive(input, store, &options, &make, &context.progress.without_lines())?;
@@ -198,10 +196,29 @@ impl Args {
         PackOptions { features, shift: self.selection.shift(), skip, workers }
     }
 
+    /// Refuses what is said of chunks where there are none, but for what desync takes.
+    fn check_unchunked(&self, context: &Context) -> anyhow::Result<()> {
+        let cutting = |flag| self.cutting.is_given(flag);
+        for (flag, is_given) in [
+            ("--chunker", cutting("chunker")),
+            ("--level", cutting("level")),
+            ("--uncompressed", self.write.is_given("uncompressed")),
+            ("--cache-dir", self.cache_dir.is_some()),
+        ] {
+            anyhow::ensure!(
+                !is_given,
+                "{flag} is for chunks, which are made with -i, or with an output that ends in .caidx"
+            );
+        }
+        let access = Access::new(context, &self.reach);
+        access.warn_of_no_store(&[("--chunk-size", cutting("chunk_size"))]);
+        Ok(())
+    }
+
     /// Refuses early what cannot be archived.
     fn check_source(&self) -> anyhow::Result<()> {
         if self.input_format == InputFormat::Tar {
-            return Ok(());
+            return self.selection.check_for_tar();
         }
         anyhow::ensure!(!self.tar_add_root, "--tar-add-root is for --input-format=tar");
         let metadata = self.source.metadata().map_err(Error::io("read", &self.source))?;
@@ -214,11 +231,11 @@ impl Args {
     }
 
     /// What is archived. A tar is read to its end here.
-    fn input(&self, features: u64) -> anyhow::Result<Input<'_>> {
+    fn input(&self, features: u64, context: &Context) -> anyhow::Result<Input<'_>> {
         if self.input_format == InputFormat::Disk {
             return Ok(Input::Tree(&self.source));
         }
-        let source = Source::open(&self.source)?;
+        let source = open_tar(&self.source, context)?;
         let options = tar_input::Options { features, is_root_added: self.tar_add_root };
         Ok(Input::Steps(Box::new(tar_input::steps(&source, &options)?)))
     }

@@ -20,6 +20,7 @@ use cairn_store::{Location, Store};
 use clap::{ArgAction, Parser, ValueEnum};
 
 use super::access::Access;
+use super::awaited::Awaited;
 use super::list::{self, List};
 use super::looked_into::{self, bytes_of};
 use super::outlet::{self, Patient};
@@ -126,10 +127,12 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         let workers = args.reach.concurrency.workers(store.in_flight());
         return restore(args, context, &source, workers);
     }
-    anyhow::ensure!(
-        args.seed.is_empty(),
-        "--seed is for an index: an archive has all of its bytes"
-    );
+    for (flag, is_given) in
+        [("--seed", !args.seed.is_empty()), ("--seed-output", args.seed_output.is_some())]
+    {
+        anyhow::ensure!(!is_given, "{flag} is for an index: an archive has all of its bytes");
+    }
+    args.warn_of_no_store(&access);
     let workers = args.reach.concurrency.processors();
     let Location::Local(path) = &args.archive else {
         if args.is_stdin() {
@@ -270,9 +273,15 @@ impl Args {
             workers = self.reach.concurrency.workers(store.in_flight());
             Input::of_index(index, Arc::from(store), self.archive.without_secrets())
         } else {
+            self.warn_of_no_store(access);
             match &self.archive {
-                Location::Local(path) => looked_into::open_archive(path)?,
-                Location::Stdio => Input::of_stream(io::stdin(), "standard input".to_owned()),
+                Location::Local(path) => looked_into::open_archive(path, &context.signals)?,
+                Location::Stdio => {
+                    let name = "standard input";
+                    let pipe = Awaited::stdin(&context.signals);
+                    let pipe = pipe.map_err(cairn::Error::io("open", name))?;
+                    Input::of_stream(pipe, name.to_owned())
+                }
                 far => {
                     anyhow::bail!("{far}: an archive is a file; of its index say so with --index")
                 }
@@ -308,6 +317,12 @@ impl Args {
             ));
         }
         Ok(())
+    }
+
+    /// An archive has all of its bytes itself.
+    fn warn_of_no_store(&self, access: &Access<'_>) {
+        let (has_store, has_cache) = (!self.store.is_empty(), self.cache.location().is_some());
+        access.warn_of_no_store(&[("--store", has_store), ("--cache", has_cache)]);
     }
 
     fn is_index(&self) -> bool {

@@ -31,7 +31,11 @@ pub fn permissions(node: &Node, mode: u32, features: u64) -> u32 {
 ///
 /// casync takes times for unsigned and reads only multiples of the grain in that sense, before 1970 as well.
 pub fn time(time: i64, features: u64) -> i64 {
-    let Some(grain) = flags::granularity(features) else { return 0 };
+    flags::granularity(features).map_or(0, |grain| coarse_time(time, grain))
+}
+
+/// A time in multiples of so many nanoseconds.
+pub fn coarse_time(time: i64, grain: i64) -> i64 {
     let word = time.cast_unsigned();
     (word - word % grain.cast_unsigned()).cast_signed()
 }

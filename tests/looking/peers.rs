@@ -200,4 +200,35 @@ fn a_directory_is_the_archive_it_would_be() {
     }
     let expected = sandbox.casync("digest tree").succeeds();
     assert_eq!(sandbox.cairn("digest tree").succeeds().text(), expected.text());
+    // casync prints a project of number 0 of directories alone, and looks at their roots alone.
+    let expected = sandbox.casync("stat tree").succeeds();
+    let expected = expected.text().replace("  ProjID: 0\n", "");
+    assert_eq!(sandbox.cairn("stat tree").succeeds().text(), expected);
+    for path in ["a.txt", "big", "empty", "fifo", "link", "sub", "sub/deep/file", "é"] {
+        let [ours, theirs] = ["tree", "tree.catar"]
+            .map(|way| of_path(&sandbox, "cairn", &format!("stat {way}"), path));
+        assert_eq!((ours.code, ours.text()), (theirs.code, theirs.text()), "{path}");
+    }
+    for part in ["big", "sub", "empty"] {
+        let [ours, theirs] = ["tree", "tree.catar"].map(|way| format!("digest {way} {part}"));
+        assert_eq!(
+            sandbox.cairn(&ours).succeeds().text(),
+            sandbox.cairn(&theirs).succeeds().text()
+        );
+    }
+    let [ours, theirs] = ["tree", "tree.catar"].map(|way| format!("list --no-recursive {way} sub"));
+    assert_eq!(sandbox.cairn(&ours).succeeds().text(), sandbox.cairn(&theirs).succeeds().text());
+}
+
+/// Reading it would take an hour.
+#[test]
+fn the_files_of_a_listed_directory_are_not_read() {
+    let sandbox = Sandbox::new();
+    sandbox.write("tree/sub/file", b"x");
+    sandbox.sparse("tree/huge", 1 << 43, &[]);
+    let listed = sandbox.cairn("list tree").succeeds();
+    assert_eq!(listed.text().lines().count(), 4);
+    let stat = sandbox.cairn("stat tree sub").succeeds();
+    assert!(stat.text().contains("Offset: 8796093022"), "{}", stat.text());
+    sandbox.cairn("diff tree tree sub").succeeds_silently();
 }

@@ -13,7 +13,8 @@ fn what_cannot_be_looked_into_is_told() {
     for (words, parts) in [
         ("list absent", &["absent", "No such file"][..]),
         ("list noise", &["noise", "not an archive"]),
-        ("stat tree a.txt", &["tree", "is a directory"]),
+        ("stat tree absent", &["tree", "has no `absent`"]),
+        ("stat tree/a.txt", &["tree/a.txt", "not an archive"]),
         ("list tree.caidx", &["tree.caidx", "-s"]),
         ("list -i tree.catar -s store", &["tree.catar", "not an index"]),
         ("list tree.catar absent", &["tree.catar", "has no `absent`"]),

@@ -4,10 +4,12 @@ use std::fs;
 use std::path::PathBuf;
 
 use cairn::archive::tar_input::{Options, Source, steps};
+use cairn_formats::catar::Acl;
+use cairn_formats::flags;
 use cairn_formats::tar::{BLOCK, Header, put_record};
 use proptest::prelude::*;
 
-use crate::support::{FEATURES, Tree, read, refusal, steps_of};
+use crate::support::{FEATURES, Tree, list, read, refusal, steps_of};
 
 /// A tar in the making.
 #[derive(Default)]
@@ -42,6 +44,12 @@ impl Tar {
             put_record(&mut bytes, key.as_bytes(), value);
         }
         self.sized(b'x', "x", "", bytes.len() as u64, &bytes)
+    }
+
+    fn global(self, key: &str, value: &[u8]) -> Self {
+        let mut bytes = Vec::new();
+        put_record(&mut bytes, key.as_bytes(), value);
+        self.sized(b'g', "g", "", bytes.len() as u64, &bytes)
     }
 
     fn bytes(mut self) -> Vec<u8> {
@@ -215,6 +223,73 @@ fn very_deep_trees_are_read() {
     fs::write(&path, tar.bytes()).unwrap();
     let options = Options { features: FEATURES, is_root_added: false };
     assert_eq!(steps_of(&path, &options).unwrap().len(), 2 * 20_001);
+}
+
+/// Each member has all that is said of all, in an archive as in memory.
+#[test]
+fn much_that_is_said_of_all_members_is_refused() {
+    let global = |key: &str, len| root().global(key, &vec![b'v'; len]).file("f", b"");
+    let refused = why(&global("comment", 20_000).bytes());
+    assert!(refused.contains("records for all members of 20007 bytes"), "{refused}");
+    let mut many = root();
+    for n in 0..2000 {
+        many = many.global(&format!("SCHILY.xattr.user.{n:04}"), b"v");
+    }
+    assert!(why(&many.file("f", b"").bytes()).contains("records for all members of"));
+    for key in ["path", "linkpath", "GNU.sparse.map"] {
+        let refused = why(&global(key, 5).bytes());
+        assert!(refused.contains(&format!("a `{key}` for all members")), "{refused}");
+    }
+    // The same again takes the place of what was said.
+    let (tree, mut again) = (Tree::new(), root());
+    for n in 0..2000 {
+        again = again.global("comment", format!("{n}").repeat(1000).as_bytes());
+    }
+    let path = tree.beside("again.tar");
+    fs::write(&path, again.global("mtime", b"5").file("f", b"").bytes()).unwrap();
+    assert_eq!(read(&path, FEATURES)[&b"f"[..]].0.mtime, 5_000_000_000);
+}
+
+#[test]
+fn lists_that_are_not_recorded_are_not_looked_at() {
+    let unknown = b"user::rw-,user:nobody-has-it:r--,group::r--,mask::r--,other::---";
+    let entries = [(1, 6, u32::MAX), (2, 4, 65535), (4, 4, u32::MAX), (16, 4, u32::MAX)];
+    let list = list(&[&entries[..], &[(32, 0, u32::MAX)]].concat());
+    let no_list = [9; 5];
+    for (key, value, expected) in [
+        ("SCHILY.acl.access", &unknown[..], "is no entry of an ACL"),
+        ("SCHILY.xattr.system.posix_acl_access", &list, "65535 cannot be recorded"),
+        ("SCHILY.xattr.system.posix_acl_access", &no_list, "member `f`"),
+    ] {
+        let tree = Tree::new();
+        let path = tree.beside("lists.tar");
+        fs::write(&path, root().records(&[(key, value)]).file("f", b"").bytes()).unwrap();
+        let refused = refusal(&path);
+        assert!(refused.contains(expected), "{refused}");
+        let (file, _) = &read(&path, FEATURES & !flags::ACL)[&b"f"[..]];
+        assert_eq!((&file.acl, &file.xattrs[..]), (&Acl::default(), &[][..]));
+    }
+}
+
+#[test]
+fn directories_that_do_not_come_are_not_made_without_end() {
+    let mut tar = root();
+    for n in 0..4 {
+        let path = format!("{n}/{}f", "d/".repeat(30_000));
+        tar = tar.records(&[("path", path.as_bytes())]).file("f", b"");
+    }
+    let why = why(&tar.bytes());
+    assert!(why.contains("too many directories that do not come"), "{why}");
+}
+
+#[test]
+fn maps_longer_than_anything_are_not_read_into_memory() {
+    let size = 40 << 20;
+    let records: &[(&str, &[u8])] =
+        &[("GNU.sparse.major", b"1"), ("GNU.sparse.minor", b"0"), ("GNU.sparse.realsize", b"1000")];
+    let map = [&b"99999999\n"[..], &b"0\n".repeat(size / 2)].concat();
+    let why = why(&root().records(records).file("f", &map).bytes());
+    assert!(why.contains("map of holes is longer than anything"), "{why}");
 }
 
 /// A tar with all that is not simple.

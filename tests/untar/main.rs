@@ -6,6 +6,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod as_tar;
+mod broken;
 mod hostile;
 mod picture;
 mod replaced;

@@ -228,7 +228,8 @@ impl<R: Read> Decoder<R> {
     /// The node whose ENTRY comes next.
     fn node(&mut self) -> Result<Item> {
         let header = self.header()?;
-        if header.kind == Kind::Goodbye {
+        // In no directory there is none to leave.
+        if header.kind == Kind::Goodbye && !self.open.is_empty() {
             let at = self.at - HEADER_LEN as u64;
             self.end_child();
             return self.goodbye(header, at);

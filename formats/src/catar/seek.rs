@@ -329,6 +329,12 @@ impl<R: ReadAt> Children<'_, R> {
         while self.next < table.at {
             let (name, start) = self.archive.name(self.next, table.at)?;
             let alike = self.archive.alike(table, hash_name(&name))?;
+            // Whoever is asked for a name twice finds the same places: two of one name see each other.
+            for other in alike.iter().filter(|child| child.start != self.next) {
+                if self.archive.name(other.start, other.end)?.0 == name {
+                    return Err(bad(self.next, "a name comes twice in one directory"));
+                }
+            }
             let child = alike.into_iter().find(|child| child.start == self.next);
             let child = child.filter(|child| child.end >= start);
             let child =

@@ -87,6 +87,11 @@ impl MapReader {
         Some(false)
     }
 
+    /// How many numbers have come, which is what it holds in memory; not how many are to come.
+    pub fn read(&self) -> usize {
+        self.numbers.len()
+    }
+
     fn is_complete(&self) -> bool {
         self.count.is_some_and(|count| Some(self.numbers.len() as u64) == count.checked_mul(2))
     }

@@ -19,6 +19,7 @@ use self::content::Contents;
 use super::input::Input;
 use super::walk::{below, simple};
 use crate::ids::IdSet;
+use crate::tree::rules;
 use crate::upkeep::add_index;
 use crate::{Error, Monitor, Result};
 
@@ -225,18 +226,18 @@ impl Comparison<'_> {
             note(is_link && a.body != b.body, Aspect::Target);
             note(is_device && a.body != b.body, Aspect::Device);
         }
-        let mode = if both(flags::PERMISSIONS | flags::ACL) { 0o7777 } else { 0o222 };
-        let writable = |node: &Node| node.permissions & 0o222 != 0;
-        let is_other_mode = match mode {
-            0o7777 => a.permissions != b.permissions,
-            _ => both(flags::READ_ONLY) && writable(a) != writable(b),
+        let is_writable = |node: &Node| node.permissions & 0o222 != 0;
+        let is_other_mode = if both(flags::PERMISSIONS | flags::ACL) {
+            a.permissions != b.permissions
+        } else {
+            both(flags::READ_ONLY) && is_writable(a) != is_writable(b)
         };
         note(is_other_mode && !is_other_kind, Aspect::Mode);
         let has_ids = both(flags::UIDS_16BIT | flags::UIDS_32BIT);
         let is_other_owner = has_ids && (a.uid, a.gid) != (b.uid, b.gid)
             || both(flags::USER_NAMES) && (&a.user, &a.group) != (&b.user, &b.group);
         note(is_other_owner, Aspect::Owner);
-        let time = |node: &Node| node.mtime.div_euclid(self.grain);
+        let time = |node: &Node| rules::coarse_time(node.mtime, self.grain);
         note(both(flags::TIMES) && time(a) != time(b), Aspect::Time);
         note(both(flags::XATTRS) && a.xattrs != b.xattrs, Aspect::Xattrs);
         note(both(flags::ACL) && a.acl != b.acl, Aspect::Acl);

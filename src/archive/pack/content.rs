@@ -38,6 +38,14 @@ pub(super) fn of(found: &mut Found) -> io::Result<Content> {
     Ok(Content::Pieces(Arc::new(origin), pieces))
 }
 
+/// What stands for the content of a node of which only the length is wanted.
+pub(super) fn unread(found: &Found) -> Content {
+    match found.node.body {
+        Body::File(_) => Content::Bytes(Vec::new()),
+        _ => Content::None,
+    }
+}
+
 fn small(file: &OwnedFd, size: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(size);
     while bytes.len() < size {

@@ -1,5 +1,6 @@
 //! What feeds an archive: a tree, or whatever gives steps one after the other.
 
+use std::path::Path;
 use std::sync::Mutex;
 
 use super::encoded::{Encoded, Encoder};
@@ -38,6 +39,16 @@ impl<'a> Feed<'a> {
             Input::Steps(steps) => return Feed::Steps(options.features, Mutex::new(steps)),
         };
         Feed::Tree(Box::new(Tree::new(root, options, notices, cache)), Mutex::default())
+    }
+
+    /// A tree whose files are not read.
+    pub(super) fn without_bytes(
+        root: &Path,
+        options: &PackOptions,
+        notices: &'a Notices<'a>,
+    ) -> Self {
+        let tree = Tree::new(root, options, notices, None).without_bytes();
+        Feed::Tree(Box::new(tree), Mutex::default())
     }
 
     /// What is known of the tree from an earlier time.

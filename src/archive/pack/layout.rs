@@ -123,6 +123,11 @@ impl<'a> Layout<'a> {
         self.parts.take()
     }
 
+    /// Drops all parts, complete or not.
+    pub(super) fn forget_parts(&mut self) {
+        self.parts.forget();
+    }
+
     pub(super) fn counts(&self) -> Counts {
         self.counts
     }

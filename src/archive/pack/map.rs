@@ -81,35 +81,52 @@ impl Map {
         self.path.truncate(self.open.pop().unwrap_or(0));
     }
 
+    /// How long the archive is.
+    pub(crate) fn len(&self) -> u64 {
+        self.spans.last().map_or(0, |span| span.at + span.len)
+    }
+
     /// So many bytes from a place of the archive, of the tree at `root`. `None` if what they come from is not what
     /// it was; whether it is to the byte the caller finds out.
     pub(crate) fn read(&self, root: &Path, at: u64, len: usize) -> io::Result<Option<Vec<u8>>> {
         let mut bytes = vec![0; len];
         let mut done = 0;
-        let first = self.spans.partition_point(|span| span.at + span.len <= at);
-        for span in &self.spans[first..] {
-            if done == len {
-                break;
+        while done < len {
+            match self.read_some(root, at + done as u64, &mut bytes[done..])? {
+                None | Some(0) => return Ok(None),
+                Some(read) => done += read,
             }
-            let from = at + done as u64 - span.at;
-            let some = usize::try_from(span.len - from).unwrap_or(usize::MAX).min(len - done);
-            let part = &mut bytes[done..done + some];
-            match &span.place {
-                Place::Records(start) => {
-                    let start = start + from as usize;
-                    part.copy_from_slice(&self.records[start..start + some]);
-                }
-                Place::File { path, modified } => {
-                    let path = Path::new(std::ffi::OsStr::from_bytes(&self.paths[path.clone()]));
-                    let file = open_again(&root.join(path))?;
-                    if !is_still(&file, span.len, *modified)? {
-                        return Ok(None);
-                    }
-                    file.read_exact_at(part, from)?;
-                }
-            }
-            done += some;
         }
-        Ok(Some(bytes).filter(|_| done == len))
+        Ok(Some(bytes))
+    }
+
+    /// As [`Map::read`], but no further than to the end of one file, or of the records between two: who only wants
+    /// records opens no files. 0 behind the end.
+    pub(crate) fn read_some(
+        &self,
+        root: &Path,
+        at: u64,
+        buffer: &mut [u8],
+    ) -> io::Result<Option<usize>> {
+        let first = self.spans.partition_point(|span| span.at + span.len <= at);
+        let Some(span) = self.spans.get(first) else { return Ok(Some(0)) };
+        let from = at - span.at;
+        let most = usize::try_from(span.len - from).unwrap_or(usize::MAX).min(buffer.len());
+        let part = &mut buffer[..most];
+        match &span.place {
+            Place::Records(start) => {
+                let start = start + from as usize;
+                part.copy_from_slice(&self.records[start..start + most]);
+            }
+            Place::File { path, modified } => {
+                let path = Path::new(std::ffi::OsStr::from_bytes(&self.paths[path.clone()]));
+                let file = open_again(&root.join(path))?;
+                if !is_still(&file, span.len, *modified)? {
+                    return Ok(None);
+                }
+                file.read_exact_at(part, from)?;
+            }
+        }
+        Ok(Some(most))
     }
 }

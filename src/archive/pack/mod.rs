@@ -28,6 +28,7 @@ use cairn_store::WriteStore;
 
 use self::feed::Feed;
 pub use self::layout::Counts;
+use self::layout::Layout;
 pub(crate) use self::map::Map;
 use self::notices::Notices;
 use self::stream::Stream;
@@ -147,6 +148,24 @@ pub(crate) fn map(
         Ok(())
     })?;
     Ok(stream.take_map().unwrap_or_default())
+}
+
+/// What would lie where in the archive of the tree at `root`, whose files are not read for that.
+pub(crate) fn map_records(
+    root: &Path,
+    options: &PackOptions,
+    monitor: &dyn Monitor,
+) -> Result<Map> {
+    let notices = Notices::new(monitor);
+    let feed = Feed::without_bytes(root, options, &notices);
+    let mut layout = Layout::new(options.features, usize::MAX, None).mapped();
+    while let Some(batch) = feed.next()? {
+        monitor.check()?;
+        layout.add(feed.encode(batch)?)?;
+        // Where things lie is noted; what they are made of nobody asks for.
+        layout.forget_parts();
+    }
+    Ok(layout.take_map().unwrap_or_default())
 }
 
 impl Input<'_> {

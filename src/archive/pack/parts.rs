@@ -210,6 +210,14 @@ impl<'a> Parts<'a> {
         mem::take(&mut self.ready)
     }
 
+    /// Drops all parts, complete or not.
+    pub(super) fn forget(&mut self) {
+        self.ready.clear();
+        self.segments.clear();
+        self.records.clear();
+        self.len = 0;
+    }
+
     /// Does what the matcher says.
     fn obey(&mut self) {
         while let Some(Matching { matcher, queue }) = &mut self.matching

@@ -55,6 +55,8 @@ pub(super) struct Tree<'a> {
     honours_excludes: bool,
     /// Device and number of what must not be archived: the archive itself.
     skip: Option<(u64, u64)>,
+    /// Whether the bytes of files are wanted.
+    reads_files: bool,
     notices: &'a Notices<'a>,
     features: u64,
     /// What is known of it from an earlier time.
@@ -260,10 +262,16 @@ impl<'a> Tree<'a> {
             recorder: Recorder::new(features, shift),
             honours_excludes: features & flags::EXCLUDE_FILE != 0,
             skip,
+            reads_files: true,
             notices,
             features,
             cache,
         }
+    }
+
+    /// Files have their lengths, but their bytes are not read.
+    pub(super) fn without_bytes(self) -> Self {
+        Self { reads_files: false, ..self }
     }
 
     /// What is recorded.
@@ -357,8 +365,15 @@ impl<'a> Tree<'a> {
 
     /// What was found in a directory, with what is in it.
     fn named(&self, mut found: Found, directory: &Directory, name: &CStr) -> Result<Named> {
-        let content = content::of(&mut found);
+        let size = found.node.size();
+        let content = match self.reads_files {
+            true => content::of(&mut found),
+            false => Ok(content::unread(&found)),
+        };
         let content = content.map_err(|e| Error::io("read", directory.path_of(name))(e))?;
+        if found.node.size() != size {
+            self.notices.changed(self.below(&directory.path_of(name)));
+        }
         Ok(Named { name: name.to_bytes().to_vec(), node: found.node, content })
     }
 
@@ -378,4 +393,33 @@ impl Directory {
 fn kind_of(directory: &Directory, name: &CStr) -> FileType {
     statat(&directory.file, name, AtFlags::SYMLINK_NOFOLLOW)
         .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::Silent;
+
+    #[test]
+    fn a_small_file_that_shrank_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        let name = root.path().join("file");
+        fs::write(&name, [7; 100]).unwrap();
+        let notices = Notices::new(&Silent);
+        let features = flags::normalised(flags::ALL);
+        let options = PackOptions { features, shift: None, skip: None, workers: 1 };
+        let tree = Tree::new(root.path(), &options, &notices, None);
+        let file = OwnedFd::from(File::open(root.path()).unwrap());
+        tree.recorder.record_root(file.try_clone().unwrap()).unwrap();
+        let directory = Directory { path: root.path().into(), file };
+        for (len, changed) in [(100, 0), (40, 1), (0, 2)] {
+            fs::write(&name, [7; 100]).unwrap();
+            let found = tree.find(&directory, c"file", FileType::RegularFile).unwrap().unwrap();
+            File::options().write(true).open(&name).unwrap().set_len(len).unwrap();
+            let named = tree.named(found, &directory, c"file").unwrap();
+            assert_eq!((named.node.size(), notices.counts()), (len, (0, changed)));
+        }
+    }
 }

@@ -157,9 +157,13 @@ impl Fields<'_> {
         node.fcaps = xattrs.remove(&b"security.capability"[..]).unwrap_or_default();
         let mut list = |name: &str| xattrs.remove(name.as_bytes());
         let (access, default) = (list(acl::ACCESS), list(acl::DEFAULT));
-        let nameless = |_| Vec::new();
-        node.acl = acl::from_xattrs(access.as_deref(), default.as_deref(), &nameless, &nameless)
-            .map_err(|e| e.to_string())?;
+        // A list that is not recorded may be whatever it is.
+        if self.features & flags::ACL != 0 || is_desync(self.features) {
+            let nameless = |_| Vec::new();
+            node.acl =
+                acl::from_xattrs(access.as_deref(), default.as_deref(), &nameless, &nameless)
+                    .map_err(|e| e.to_string())?;
+        }
         node.xattrs = xattrs.into_iter().map(|(name, value)| Xattr { name, value }).collect();
         Ok(())
     }
@@ -169,17 +173,24 @@ impl Fields<'_> {
             node.acl = Acl::default();
             return Ok(());
         }
+        let mut unanswered = None;
         let mut id = |is_user: bool, name: &[u8]| {
             let id = if is_user { names.uid(name) } else { names.gid(name) };
-            id.ok().flatten()
+            id.unwrap_or_else(|e| {
+                let shown = String::from_utf8_lossy(name);
+                unanswered = Some(format!("the number of `{shown}` in its ACL: {e}"));
+                None
+            })
         };
+        let mut parsed = Ok(());
         if let Some(text) = self.record("SCHILY.acl.access") {
-            parse_access(text, &mut node.acl, &mut id)?;
+            parsed = parse_access(text, &mut node.acl, &mut id);
         }
         if let Some(text) = self.record("SCHILY.acl.default").filter(|_| node.is_directory()) {
-            parse_default(text, &mut node.acl, &mut id)?;
+            parsed = parsed.and_then(|()| parse_default(text, &mut node.acl, &mut id));
         }
-        Ok(())
+        // Whoever could not be asked for is no unknown user.
+        unanswered.map_or(parsed, Err)
     }
 }
 

@@ -13,7 +13,11 @@ use super::fields::Fields;
 use super::members::Fault;
 use crate::archive::step::Piece;
 
+/// Extents of a file: every other page of one of 32 GiB. So many take 64 MiB.
+const MOST_EXTENTS: usize = 4 << 20;
+
 const WRONG: &str = "its map of holes is wrong";
+const TOO_LONG: &str = "its map of holes is longer than anything should be";
 
 /// Which parts of a file are in the tar.
 pub(super) struct Map {
@@ -32,14 +36,14 @@ impl Map {
     ) -> Result<Option<Self>, Fault> {
         let (key, extents) = if fields.header.kind() == Kind::Sparse {
             let size = fields.header.real_size().and_then(|size| u64::try_from(size).ok());
-            let extents = old_extents(fields, blocks)?.ok_or(WRONG)?;
+            let extents = old_extents(fields, blocks)?;
             return Ok(Some(Self { size: size.ok_or(WRONG)?, extents }));
         } else if fields.own.contains_key(&b"GNU.sparse.major"[..]) {
             let version = ["GNU.sparse.major", "GNU.sparse.minor"].map(|key| fields.record(key));
             if version != [Some(&b"1"[..]), Some(b"0")] {
                 return Err("its holes are told in a form that is not known".into());
             }
-            ("GNU.sparse.realsize", extents_ahead(blocks, stored)?)
+            ("GNU.sparse.realsize", Some(extents_ahead(blocks, stored)?))
         } else if let Some(list) = fields.record("GNU.sparse.map") {
             ("GNU.sparse.size", list_extents(list))
         } else if fields.own.contains_key(&b"GNU.sparse.numblocks"[..]) {
@@ -86,28 +90,31 @@ impl Map {
 }
 
 /// The map in a header of GNU's old form and in the blocks behind it.
-fn old_extents(fields: &Fields<'_>, blocks: &mut Blocks<'_>) -> crate::Result<Option<Vec<Extent>>> {
-    let Some((mut extents, mut has_more)) = header_extents(fields.header) else { return Ok(None) };
+fn old_extents(fields: &Fields<'_>, blocks: &mut Blocks<'_>) -> Result<Vec<Extent>, Fault> {
+    let (mut extents, mut has_more) = header_extents(fields.header).ok_or(WRONG)?;
     while has_more {
-        let Some(block) = blocks.next()? else { return Ok(None) };
-        let Some((more, is_extended)) = extension_extents(&block) else { return Ok(None) };
+        let block = blocks.next()?.ok_or(WRONG)?;
+        let (more, is_extended) = extension_extents(&block).ok_or(WRONG)?;
         extents.extend(more);
+        if extents.len() > MOST_EXTENTS {
+            return Err(TOO_LONG.into());
+        }
         has_more = is_extended;
     }
-    Ok(Some(extents))
+    Ok(extents)
 }
 
 /// The map in front of the bytes of a file.
-fn extents_ahead(blocks: &mut Blocks<'_>, stored: &mut u64) -> crate::Result<Option<Vec<Extent>>> {
+fn extents_ahead(blocks: &mut Blocks<'_>, stored: &mut u64) -> Result<Vec<Extent>, Fault> {
     let mut reader = MapReader::default();
     loop {
-        let Some(rest) = stored.checked_sub(BLOCK as u64) else { return Ok(None) };
-        let Some(block) = blocks.next()? else { return Ok(None) };
-        *stored = rest;
-        match reader.feed(&block) {
-            Some(true) => return Ok(Some(reader.extents())),
-            Some(false) => {}
-            None => return Ok(None),
+        *stored = stored.checked_sub(BLOCK as u64).ok_or(WRONG)?;
+        let block = blocks.next()?.ok_or(WRONG)?;
+        if reader.feed(&block).ok_or(WRONG)? {
+            return Ok(reader.extents());
+        }
+        if reader.read() > 2 * MOST_EXTENTS {
+            return Err(TOO_LONG.into());
         }
     }
 }

@@ -16,9 +16,13 @@ use super::source::Source;
 use crate::archive::step::Piece;
 use crate::tree::names::Names;
 
-/// Bytes of names and records in front of one member, or for all members: several attributes as long as they can
-/// be, and the map of a file with very many holes.
+/// Bytes of names and records in front of one member: several attributes as long as they can be, and the map of a
+/// file with very many holes.
 const MOST_RECORDS: usize = 16 << 20;
+
+/// Bytes of the records for all members. Each member, which may be one block long, is given all that is said there, so
+/// that this bounds how much more memory a tar takes than it is long.
+const MOST_GLOBAL: usize = 16 << 10;
 
 /// Bytes of a path, which systems limit to far less.
 const LONGEST_PATH: usize = 64 << 10;
@@ -49,6 +53,8 @@ pub(super) struct Members<'a> {
     features: u64,
     names: Names,
     global: Records,
+    /// Bytes of keys and values in `global`.
+    global_len: usize,
     /// Nothing comes any more.
     is_over: bool,
 }
@@ -77,7 +83,7 @@ impl<'a> Members<'a> {
     pub(super) fn new(source: &'a Source, features: u64) -> Self {
         let blocks = Blocks::new(source);
         let (names, global) = (Names::default(), Records::new());
-        Self { source, blocks, features, names, global, is_over: false }
+        Self { source, blocks, features, names, global, global_len: 0, is_over: false }
     }
 
     /// The next member; `None` at the end of the tar.
@@ -162,11 +168,20 @@ impl<'a> Members<'a> {
 
     fn add_global(&mut self, bytes: &[u8]) -> Result<(), String> {
         for (key, value) in tar::records(bytes)? {
-            self.global.insert(key.to_vec(), value.to_vec());
+            let is_of_one = matches!(key, b"path" | b"linkpath") || key.starts_with(b"GNU.sparse.");
+            if is_of_one && !value.is_empty() {
+                let key = String::from_utf8_lossy(key);
+                return Err(format!("a `{key}` for all members, which only one can have"));
+            }
+            let old = self.global.insert(key.to_vec(), value.to_vec());
+            self.global_len -= old.map_or(0, |old| key.len() + old.len());
+            self.global_len += key.len() + value.len();
         }
-        let len: usize = self.global.iter().map(|(key, value)| key.len() + value.len()).sum();
-        if len > MOST_RECORDS {
-            return Err("records for all members that are too long".to_owned());
+        if self.global_len > MOST_GLOBAL {
+            return Err(format!(
+                "records for all members of {} bytes, where {MOST_GLOBAL} are read",
+                self.global_len
+            ));
         }
         Ok(())
     }

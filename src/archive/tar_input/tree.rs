@@ -13,6 +13,11 @@ use crate::archive::step::Piece;
 /// Bytes of the longest name in an archive.
 const LONGEST_NAME: usize = 255;
 
+/// Directories that are made because they are used but do not come: so many, and so many more for each member. Two
+/// bytes name one, which takes hundreds.
+const MOST_MISSING: usize = 65_536;
+const MISSING_OF_MEMBER: usize = 32;
+
 /// The permissions of a directory that is used but does not come.
 const MISSING: u32 = 0o755;
 
@@ -28,6 +33,8 @@ pub(super) struct Tree {
     pub(super) places: Vec<Place>,
     /// Whether the top has come itself, as `.`.
     has_top: bool,
+    /// How many more directories may be made that do not come.
+    room: usize,
 }
 
 /// A node with all that is in it.
@@ -52,7 +59,7 @@ struct Link {
 
 impl Default for Tree {
     fn default() -> Self {
-        Self { places: vec![Place::missing()], has_top: false }
+        Self { places: vec![Place::missing()], has_top: false, room: MOST_MISSING }
     }
 }
 
@@ -74,6 +81,7 @@ impl Tree {
     /// Adds a member; what had its name before is replaced.
     pub(super) fn add(&mut self, member: Member) -> Told<()> {
         let Member { path, what } = member;
+        self.room += MISSING_OF_MEMBER;
         let told = |why: String| format!("member `{}`: {why}", shown(&path));
         let names = names(&path).map_err(told)?;
         let Some((name, parents)) = names.split_last() else {
@@ -107,7 +115,11 @@ impl Tree {
                 Some(_) => {
                     return Err(format!("it is in `{}`, which is no directory", shown(name)));
                 }
-                None => self.push(place, name, Place::missing()),
+                None => {
+                    let room = self.room.checked_sub(1);
+                    self.room = room.ok_or("too many directories that do not come themselves")?;
+                    self.push(place, name, Place::missing())
+                }
             };
         }
         Ok(place)

@@ -132,6 +132,28 @@ fn a_flood_of_names_with_one_hash_is_refused() {
     assert!(error.to_string().contains("too many names"), "{error}");
 }
 
+/// A name behind which a table stands where its node belongs.
+#[test]
+fn a_table_for_a_node_is_told() {
+    let mut bytes = forged(&[(b"a", hash_name(b"a"))]);
+    let found = open(&bytes).unwrap().find(b"a").unwrap().unwrap();
+    let kind = found.start as usize + 8;
+    let table = bytes.len() - 64;
+    bytes.copy_within(table + 8..table + 16, kind);
+    let archive = open(&bytes).unwrap();
+    assert!(archive.find(b"a").is_err());
+    assert!(tree_at(&archive, archive.root()).is_err());
+}
+
+#[test]
+fn a_name_that_comes_twice_is_told() {
+    let hash = hash_name(b"a");
+    let bytes = forged(&[(b"a", hash), (b"b", hash_name(b"b")), (b"a", hash)]);
+    let archive = open(&bytes).unwrap();
+    let error = tree_at(&archive, archive.root()).unwrap_err();
+    assert!(error.to_string().contains("comes twice"), "{error}");
+}
+
 #[test]
 fn whatever_is_in_a_table_is_found() {
     for len in 0..70 {
