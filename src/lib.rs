@@ -17,15 +17,18 @@
 //! plain values and stores; it prints nothing and keeps no global state.
 
 pub mod archive;
+mod batch;
 mod buffer;
 pub mod cat;
 pub mod check;
+mod copy;
 mod error;
 pub mod extract;
 pub mod flow;
 pub mod ids;
 pub mod make;
 pub mod monitor;
+mod reflink;
 mod storing;
 pub mod tree;
 pub mod upkeep;

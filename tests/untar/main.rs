@@ -7,9 +7,13 @@
 mod common;
 
 mod hostile;
+mod kept;
+mod linked;
 mod picture;
 mod replaced;
 mod round_trips;
 mod seeds;
+mod shared;
+mod subvolumes;
 mod troubled;
 mod written;

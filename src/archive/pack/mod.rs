@@ -24,7 +24,7 @@ use cairn_store::WriteStore;
 
 use self::feed::{StepFeed, TreeFeed};
 pub use self::layout::Counts;
-pub(crate) use self::map::Map;
+pub(crate) use self::map::{FileNumber, Map};
 use self::notices::Notices;
 use self::stream::{Feed, Stream};
 use self::walk::Tree;
