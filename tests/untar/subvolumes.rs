@@ -1,7 +1,7 @@
 //! Subvolumes of btrfs, on one made in a file and mounted.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 
 use super::common::system::{FileSystem, is_root};
@@ -83,6 +83,28 @@ fn subvolumes_are_subvolumes_again() {
     sandbox.cairn("untar tree.catar fs/out --delete").succeeds_silently();
     assert_eq!(subvolumes(&sandbox, "fs/out"), ALL);
     is_the_same(&sandbox, "fs/out");
+    // One that is to be open, and one that is to go, are closed.
+    btrfs(&sandbox, &["subvolume", "create", "fs/out/plain/another"]);
+    sandbox.write("fs/out/plain/another/in/it", b"x");
+    sandbox.write("fs/out/plain/open/more", b"x");
+    for name in ["fs/out/plain/another", "fs/out/plain/open"] {
+        btrfs(&sandbox, &["property", "set", name, "ro", "true"]);
+    }
+    sandbox.cairn("untar tree.catar fs/out --delete").fails(&["plain/another", "Read-only"]);
+    sandbox.cairn("untar tree.catar fs/out --delete --undo-immutable").succeeds_silently();
+    assert_eq!(subvolumes(&sandbox, "fs/out"), ALL);
+    is_the_same(&sandbox, "fs/out");
+    // Without permissions, they keep the mode they have.
+    let set_mode = |mode| {
+        let path = sandbox.path("fs/out/closed");
+        btrfs(&sandbox, &["property", "set", "fs/out/closed", "ro", "false"]);
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        btrfs(&sandbox, &["property", "set", "fs/out/closed", "ro", "true"]);
+    };
+    set_mode(0o500);
+    sandbox.cairn("untar tree.catar fs/out --no-same-permissions").succeeds_silently();
+    assert_eq!(fs::metadata(sandbox.path("fs/out/closed")).unwrap().mode() & 0o7777, 0o500);
+    assert_eq!(subvolumes(&sandbox, "fs/out"), ALL);
 }
 
 #[test]

@@ -9,6 +9,7 @@
 //! too much is to be done, it does what the others do.
 //!
 //! ```text
+//! options    how an archive is restored, and what became of it
 //! source     where the bytes of an archive come from     window   pieces of it in memory
 //! board      what there is to do                         bell     wakes who waits
 //! entries    entries -> directories and jobs
@@ -26,6 +27,7 @@ mod board;
 mod content;
 mod entries;
 mod large;
+mod options;
 mod place;
 mod shares;
 mod small;
@@ -42,7 +44,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use cairn_formats::catar::Node;
-use cairn_formats::flags;
 use rustix::fs::{AtFlags, FileType, statat};
 use rustix::io::Errno;
 
@@ -55,63 +56,12 @@ use self::twins::{Twin, Twins};
 use self::window::Window;
 use crate::buffer::Buffer;
 use crate::flow::{Stop, crew};
-use crate::tree::apply::refusals::Refusal;
 use crate::tree::apply::{Apply, undo_immutable};
 use crate::tree::named::{self, Leave};
 use crate::{Error, Monitor, Result, Unit};
 
+pub use self::options::{UnpackOptions, UnpackStats};
 pub use self::source::Source;
-
-/// How an archive is restored.
-#[derive(Clone, Debug)]
-pub struct UnpackOptions {
-    /// What is restored of what the archive records, in the bits of a feature word.
-    pub features: u64,
-    /// Whether what the archive does not have is removed from directories it has.
-    pub delete: bool,
-    /// Whether what may not be changed is made changeable where it is in the way.
-    pub undo_immutable: bool,
-    /// Whether new files share their blocks with files of seeds where the file system can.
-    pub reflink: bool,
-    /// Whether files of seeds that are the same in everything get another name instead of being written again. Only
-    /// where all that the archive says of files is restored, and not those of the target.
-    pub hardlink: bool,
-    /// Whether owners are taken by their numbers, whatever their names.
-    pub numeric_owner: bool,
-    /// What is restored, as a path in the archive; all if it is empty. What is in a directory comes into the target
-    /// itself, anything else by its name.
-    pub path: Vec<u8>,
-    /// How many threads work, at least 1.
-    pub workers: usize,
-}
-
-impl Default for UnpackOptions {
-    fn default() -> Self {
-        Self {
-            features: flags::ALL,
-            delete: false,
-            undo_immutable: false,
-            reflink: true,
-            hardlink: false,
-            numeric_owner: false,
-            path: Vec::new(),
-            workers: 1,
-        }
-    }
-}
-
-/// What became of an archive.
-#[derive(Clone, Debug, Default)]
-pub struct UnpackStats {
-    /// What the system refused.
-    pub refusals: Vec<Refusal>,
-    /// Bytes of files whose blocks are shared with files of seeds.
-    pub shared_bytes: u64,
-    /// Files that are another name of a file of a seed.
-    pub linked: u64,
-    /// Bytes of these.
-    pub linked_bytes: u64,
-}
 
 /// Restores an archive into a directory, which is made if it is missing.
 pub fn unpack<'a>(

@@ -202,14 +202,14 @@ impl Place {
             .apply
             .apply(target, node, self.before, &path)
             .map_err(failed("set the attributes of"))?;
-        unpack
-            .apply
-            .end(target, node, self.before, &path)
-            .map_err(failed("set the attributes of"))?;
         if let Some(mode) = self.mode {
             fchmod(&fd, Mode::from_raw_mode(mode))
                 .map_err(|e| failed("set the mode of")(e.into()))?;
         }
+        unpack
+            .apply
+            .end(target, node, self.before, &path)
+            .map_err(failed("set the attributes of"))?;
         Ok(())
     }
 

@@ -42,10 +42,10 @@ impl Apply {
         Ok(mkdirat(parent, name, Mode::from_raw_mode(mode))?)
     }
 
-    /// Opens a subvolume that is there, and is to be read-only in the end, for what comes into it.
+    /// Opens a subvolume that is there, and of which it is known whether it is to be read-only in the end, for what comes
+    /// into it.
     pub fn unseal(&self, directory: BorrowedFd<'_>, node: &Node) -> io::Result<()> {
-        let is_read_only = node.attributes & flags::SUBVOLUME_RO != 0;
-        if is_read_only && self.wants_subvolume(node) && self.has(flags::SUBVOLUME_RO) {
+        if self.wants_subvolume(node) && self.has(flags::SUBVOLUME_RO) {
             attributes::write(directory, 0, flags::SUBVOLUME_RO)?;
         }
         Ok(())
