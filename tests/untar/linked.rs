@@ -38,9 +38,13 @@ fn is_linked(sandbox: &Sandbox, one: &str, other: &str) -> bool {
 
 /// Which of the files in `out` are those of `old`.
 fn linked(sandbox: &Sandbox) -> Vec<&'static str> {
+    linked_of(sandbox, &NAMES)
+}
+
+fn linked_of(sandbox: &Sandbox, names: &[&'static str]) -> Vec<&'static str> {
     let is_linked =
         |name: &&str| is_linked(sandbox, &format!("old/{name}"), &format!("out/{name}"));
-    NAMES.into_iter().filter(is_linked).collect()
+    names.iter().copied().filter(is_linked).collect()
 }
 
 #[track_caller]
@@ -158,6 +162,17 @@ fn the_target_gives_no_links_to_itself() {
     sandbox.cairn("untar -s store old.caidx out").succeeds_silently();
     fs::remove_file(sandbox.path("out/d/small")).unwrap();
     sandbox.cairn("untar -s store old.caidx out --seed-output --hardlink").succeeds();
+    assert!(!is_linked(&sandbox, "out/d/small", "out/d/same"));
+    is_restored(&sandbox);
+    // Nor as a part of a seed, which gives others.
+    fs::remove_dir_all(sandbox.path("expected")).unwrap();
+    for name in ["large", "d/small"] {
+        fs::remove_file(sandbox.path("out").join(name)).unwrap();
+    }
+    fs::remove_file(sandbox.path("old/d/small")).unwrap();
+    fs::remove_file(sandbox.path("old/d/same")).unwrap();
+    sandbox.cairn("untar -s store old.caidx out --seed . --hardlink").succeeds();
+    assert_eq!(linked_of(&sandbox, &["large"]), ["large"]);
     assert!(!is_linked(&sandbox, "out/d/small", "out/d/same"));
     is_restored(&sandbox);
 }

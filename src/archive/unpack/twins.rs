@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cairn_formats::catar::Node;
@@ -32,7 +32,8 @@ const MOST_ALIKE: usize = 16;
 /// Finds twins in seeds.
 #[derive(Debug)]
 pub(super) struct Twins<'a> {
-    seeds: Vec<&'a TreeSeed>,
+    /// With the directory in each, if there is one, of which no file is a twin.
+    seeds: Vec<(&'a TreeSeed, Option<PathBuf>)>,
     recorder: Recorder,
     has_exact_times: bool,
     linked: AtomicU64,
@@ -50,7 +51,7 @@ impl<'a> Twins<'a> {
     /// For an archive with this feature word. What is in the target, which is being changed, is nobody's twin.
     pub(super) fn new(features: u64, seeds: &'a [TreeSeed], target: &Path) -> Self {
         Self {
-            seeds: seeds.iter().filter(|seed| !overlap(seed.root(), target)).collect(),
+            seeds: seeds.iter().map(|seed| (seed, place_in(seed.root(), target))).collect(),
             recorder: Recorder::new(features, None),
             has_exact_times: flags::granularity(features) == Some(1),
             linked: AtomicU64::new(0),
@@ -71,9 +72,12 @@ impl<'a> Twins<'a> {
         directory: BorrowedFd<'_>,
     ) -> impl Iterator<Item = Twin> + use<'n, 'a> {
         let modified = self.has_exact_times.then_some(node.mtime);
-        let paths = self.seeds.iter().flat_map(move |seed| {
+        let paths = self.seeds.iter().flat_map(move |(seed, without)| {
             let files = seed.alike(node.size(), modified, name).take(MOST_ALIKE);
-            files.map(|file| seed.path(file))
+            let paths = files.map(|file| seed.path(file));
+            paths.filter(move |path| {
+                without.as_ref().is_none_or(|without| !path.starts_with(without))
+            })
         });
         let device = fstat(directory).map(|stat| stat.st_dev);
         let is_near = move |twin: &Twin| device.is_ok_and(|device| twin.seen.st_dev == device);
@@ -137,11 +141,12 @@ fn is_still(before: &Status, now: &Status) -> bool {
     told(before) == told(now) && (is_renamed || changed(before) == changed(now))
 }
 
-/// Whether one directory is in the other, or the same.
-fn overlap(one: &Path, other: &Path) -> bool {
-    match (one.canonicalize(), other.canonicalize()) {
-        (Ok(one), Ok(other)) => one.starts_with(&other) || other.starts_with(&one),
-        // What is not there yet has nothing in it.
-        _ => false,
+/// What of a tree is in the target as well, as a path that begins with the root: all of it, or one directory.
+fn place_in(root: &Path, target: &Path) -> Option<PathBuf> {
+    // What is not there yet has nothing in it.
+    let (real_root, target) = (root.canonicalize().ok()?, target.canonicalize().ok()?);
+    if real_root.starts_with(&target) {
+        return Some(root.to_owned());
     }
+    target.strip_prefix(&real_root).ok().map(|below| root.join(below))
 }
