@@ -128,6 +128,10 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     if args.output_format == OutputFormat::GnuTar {
         return args.write_tar(context, &access);
     }
+    anyhow::ensure!(
+        args.hardlink != Some(true) || !args.seed.is_empty(),
+        "--hardlink gives files of seeds another name: name one with --seed"
+    );
     if args.is_index() {
         let (index, store) = args.open_index(&access)?;
         context.signals.catch()?;

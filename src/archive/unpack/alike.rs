@@ -103,3 +103,66 @@ impl Alike {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(bytes: &[u8]) -> File {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(bytes, 0).unwrap();
+        file
+    }
+
+    fn all(file: &File, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        bytes
+    }
+
+    fn is_right(all: &[Alike]) -> Vec<bool> {
+        let right: Vec<*const Alike> = Alike::right(all).map(std::ptr::from_ref).collect();
+        all.iter().map(|one| right.contains(&std::ptr::from_ref(one))).collect()
+    }
+
+    #[test]
+    fn what_none_has_as_a_whole_is_put_together() {
+        let twin = Twin::new(file(b"aaaaXXccdd")).unwrap();
+        let both = [Alike::new(Whose::Own(file(b"aabbbbYYdd"))), Alike::new(Whose::Seed(twin))];
+        let mut buffer = Buffer::default();
+        // The pieces come in any order.
+        for (at, piece, is_there) in
+            [(6, b"cc", true), (2, b"bb", true), (0, b"aa", true), (4, b"ZZ", false)]
+        {
+            assert_eq!(Alike::have(&both, at, piece, &mut buffer).unwrap(), is_there);
+        }
+        assert_eq!(is_right(&both), [false, false]);
+        let new = file(b"....ZZ..");
+        both.iter().for_each(|one| one.take_over(&new, 4096).unwrap());
+        assert_eq!(all(&new, 8), b"aabbZZcc");
+    }
+
+    #[test]
+    fn the_right_one_is_known() {
+        let twin = Twin::new(file(b"aabb")).unwrap();
+        let both = [Alike::new(Whose::Own(file(b"aaXb"))), Alike::new(Whose::Seed(twin))];
+        let mut buffer = Buffer::default();
+        for (at, piece) in [(0, b"aa"), (2, b"bb")] {
+            assert!(Alike::have(&both, at, piece, &mut buffer).unwrap());
+        }
+        assert_eq!(is_right(&both), [false, true]);
+    }
+
+    #[test]
+    fn what_a_seed_has_no_longer_is_not_taken_over() {
+        let seed = file(b"aabb");
+        let twin = Twin::new(seed.try_clone().unwrap()).unwrap();
+        let one = [Alike::new(Whose::Seed(twin))];
+        let mut buffer = Buffer::default();
+        assert!(Alike::have(&one, 0, b"aa", &mut buffer).unwrap());
+        assert!(Alike::have(&one, 2, b"bb", &mut buffer).unwrap());
+        seed.write_all_at(b"X", 3).unwrap();
+        let error = one[0].take_over(&file(b"...."), 4096).unwrap_err();
+        assert!(error.to_string().contains("written to while it was read"));
+    }
+}

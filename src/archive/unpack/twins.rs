@@ -47,6 +47,13 @@ pub(super) struct Twin {
     seen: Status,
 }
 
+impl Twin {
+    pub(super) fn new(file: File) -> io::Result<Self> {
+        let seen = fstat(&file)?;
+        Ok(Self { file, seen })
+    }
+}
+
 impl<'a> Twins<'a> {
     /// For an archive with this feature word. What is in the target, which is being changed, is nobody's twin.
     pub(super) fn new(features: u64, seeds: &'a [TreeSeed], target: &Path) -> Self {
@@ -91,11 +98,7 @@ impl<'a> Twins<'a> {
         let name = CString::new(path.file_name()?.as_bytes()).ok()?;
         let kind = FileType::RegularFile;
         match self.recorder.record(directory.as_fd(), &name, kind).ok()? {
-            Recorded::Found(found) if found.node == *node => {
-                let file = File::from(found.file?);
-                let seen = fstat(&file).ok()?;
-                Some(Twin { file, seen })
-            }
+            Recorded::Found(found) if found.node == *node => Twin::new(found.file?.into()).ok(),
             _ => None,
         }
     }
