@@ -2,7 +2,7 @@
 //! instead of being written again.
 //!
 //! ```text
-//! length, time -> files of seeds -(recorded as the archive records)-> the same node? -(compared)-> the same bytes? -> link
+//! length, time -> files of seeds -(recorded as in the archive)-> same node? -(compared)-> same bytes? -> link
 //! ```
 //! The bytes that a file is compared with, in whole, were verified against their ids. What has been written to, or was
 //! given anything else, since it was looked at gets no other name.
@@ -98,7 +98,13 @@ impl<'a> Twins<'a> {
         let name = CString::new(path.file_name()?.as_bytes()).ok()?;
         let kind = FileType::RegularFile;
         match self.recorder.record(directory.as_fd(), &name, kind).ok()? {
-            Recorded::Found(found) if found.node == *node => Twin::new(found.file?.into()).ok(),
+            Recorded::Found(found) if found.node == *node => {
+                let twin = Twin::new(found.file?.into()).ok()?;
+                // All that was recorded is then of one moment.
+                let (seconds, nanoseconds) = (twin.seen.st_ctime, twin.seen.st_ctime_nsec as i64);
+                let changed = seconds.wrapping_mul(1_000_000_000).wrapping_add(nanoseconds);
+                Some(twin).filter(|_| changed == found.stat.ctime)
+            }
             _ => None,
         }
     }

@@ -42,8 +42,8 @@ impl Apply {
         Ok(mkdirat(parent, name, Mode::from_raw_mode(mode))?)
     }
 
-    /// Opens a subvolume that is there, and of which it is known whether it is to be read-only in the end, for what comes
-    /// into it.
+    /// Opens a subvolume that is there for what comes into it, if it is known whether it is to be read-only in the
+    /// end.
     pub fn unseal(&self, directory: BorrowedFd<'_>, node: &Node) -> io::Result<()> {
         if self.wants_subvolume(node) && self.has(flags::SUBVOLUME_RO) {
             attributes::write(directory, 0, flags::SUBVOLUME_RO)?;
