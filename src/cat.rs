@@ -9,8 +9,6 @@
 //! What has been written is always the front of what was asked for, without a gap: after a failure
 //! everything before the batch it befell is written, and nothing behind.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::ops::Range;
@@ -21,6 +19,7 @@ use cairn_formats::{Chunk, Index, IndexChunk};
 use cairn_store::{Fetcher, Store};
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 
+use crate::batch::Batch;
 use crate::buffer::Buffer;
 use crate::check::zeros_of;
 use crate::flow::{Stop, Turns, crew, lock};
@@ -108,19 +107,12 @@ struct Job<'a> {
     sink: Turns<'a, Sink<'a>>,
 }
 
-/// What a batch takes to write.
-struct Batch {
-    /// The chunks of the blob in their order; each with the place of its bytes among those fetched,
-    /// or `None` for zeros.
-    pieces: Vec<(IndexChunk, Option<usize>)>,
-    fetched: Vec<IndexChunk>,
-}
-
 impl Job<'_> {
     /// Fetches a batch and writes it when its turn comes.
     fn pass(&self, number: u64, positions: Range<usize>, worker: &mut Worker) -> Result<()> {
-        let Batch { pieces, fetched } = self.plan(positions);
-        let plain = worker.plain.front(fetched.iter().map(|chunk| chunk.len).sum());
+        let batch = Batch::new(self.index, &self.zeros, positions);
+        let plain = worker.plain.front(batch.bytes());
+        let Batch { pieces, fetched } = batch;
         let write = |chunks: &[Chunk<'_>]| {
             let mut slices: Vec<IoSlice<'_>> =
                 pieces.iter().map(|(chunk, place)| self.cut(chunk, *place, chunks)).collect();
@@ -136,24 +128,6 @@ impl Job<'_> {
                 Err(e.into())
             }
         }
-    }
-
-    fn plan(&self, positions: Range<usize>) -> Batch {
-        let mut batch = Batch { pieces: Vec::with_capacity(positions.len()), fetched: Vec::new() };
-        let mut known = HashMap::new();
-        for position in positions {
-            let chunk = self.index.chunk(position);
-            let is_zero = chunk.id == self.zeros.id() && chunk.len == self.zeros.data().len();
-            let place = (!is_zero).then(|| match known.entry((chunk.id, chunk.len)) {
-                Entry::Occupied(known) => *known.get(),
-                Entry::Vacant(new) => {
-                    batch.fetched.push(chunk);
-                    *new.insert(batch.fetched.len() - 1)
-                }
-            });
-            batch.pieces.push((chunk, place));
-        }
-        batch
     }
 
     /// The wanted bytes of a chunk, which are all but in the first and the last.

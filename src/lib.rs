@@ -10,6 +10,8 @@
 //! upkeep    looks after stores: verify, prune, cache, chop, info
 //! flow      workers, the only place jobs start threads
 //! storing   chunks into a store that may have some already
+//! copy      bytes from one file into another, by reflink where blocks can be shared
+//! batch     which chunks are fetched together
 //! ids       which chunks came by already, and where they are
 //! monitor   how jobs say what they are doing
 //! ```
@@ -17,15 +19,18 @@
 //! plain values and stores; it prints nothing and keeps no global state.
 
 pub mod archive;
+mod batch;
 mod buffer;
 pub mod cat;
 pub mod check;
+mod copy;
 mod error;
 pub mod extract;
 pub mod flow;
 pub mod ids;
 pub mod make;
 pub mod monitor;
+mod reflink;
 mod storing;
 pub mod tree;
 pub mod upkeep;

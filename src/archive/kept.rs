@@ -9,7 +9,6 @@ use cairn_formats::catar::{Ace, Acl, Body, Node, Xattr, is_desync};
 use cairn_formats::flags;
 
 use crate::tree::acl;
-use crate::tree::names::is_portable;
 use crate::tree::rules;
 
 /// What is recorded of a node; `None` if it is left out as a whole, or why it cannot be recorded.
@@ -39,10 +38,10 @@ fn keep_owner(node: &mut Node, features: u64) -> Result<(), String> {
     let has_numbers = rules::has_numbers(features);
     let (uid, gid) = (rules::number(node.uid, features)?, rules::number(node.gid, features)?);
     for (name, id) in [(&mut node.user, node.uid), (&mut node.group, node.gid)] {
-        *name = recorded_name(name, id, features);
+        *name = rules::name(name, id, features);
     }
     for ace in all_aces(&mut node.acl) {
-        ace.name = recorded_name(&ace.name, ace.id, features);
+        ace.name = rules::name(&ace.name, ace.id, features);
         ace.id = rules::number(ace.id, features)?;
     }
     (node.uid, node.gid) = (uid, gid);
@@ -50,19 +49,6 @@ fn keep_owner(node: &mut Node, features: u64) -> Result<(), String> {
         acl::sort(&mut node.acl);
     }
     Ok(())
-}
-
-/// The name that is recorded of whom: none that casync would not read, and a number where there is nothing else.
-fn recorded_name(name: &[u8], id: u32, features: u64) -> Vec<u8> {
-    if features & flags::USER_NAMES == 0 || id == 0 {
-        Vec::new()
-    } else if is_portable(name) {
-        name.to_vec()
-    } else if rules::has_numbers(features) {
-        Vec::new()
-    } else {
-        id.to_string().into_bytes()
-    }
 }
 
 fn all_aces(acl: &mut Acl) -> impl Iterator<Item = &mut Ace> {
@@ -187,9 +173,13 @@ mod tests {
     }
 
     #[test]
-    fn names_that_casync_would_not_read_are_numbers() {
+    fn names_that_casync_would_not_read_stand_only_where_there_are_no_numbers() {
         let named = |user: &[u8]| Node { user: user.to_vec(), ..file() };
-        for name in [&b"a.b"[..], b"", b"5", b"root", b"-a"] {
+        for name in [&b"a.b"[..], b"5", b"root", b"-a"] {
+            assert_eq!(kept_of(named(name), ALL).user, b"");
+            assert_eq!(kept_of(named(name), flags::USER_NAMES).user, name);
+        }
+        for name in [&b""[..], b"a\0b", &[b'a'; 256]] {
             assert_eq!(kept_of(named(name), ALL).user, b"");
             assert_eq!(kept_of(named(name), flags::USER_NAMES).user, b"1000");
         }

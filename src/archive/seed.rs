@@ -4,15 +4,21 @@
 //! tree -(packed, cut and hashed, but stored nowhere)-> ids, and where their bytes are in the tree
 //! id   -> records and parts of files -> bytes, which whoever takes them verifies
 //! ```
-//! What has changed since is not handed out, so that a tree may be a seed while it is being written to.
+//! What has changed since is not handed out, so that a tree may be a seed while it is being written to. Its files
+//! themselves can be asked for as well, by whoever shares their blocks or makes links to them.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use cairn_formats::{ChunkId, CodedChunk, Coding, Index};
+use cairn_formats::{ChunkId, CodedChunk, Coding, Index, IndexChunk};
 use cairn_store::{Result as StoreResult, Store};
 
-use crate::archive::pack::{Map, map};
+use crate::archive::pack::{FileNumber, Map, map};
 use crate::make::MakeOptions;
 use crate::{Monitor, Result};
 
@@ -23,7 +29,12 @@ pub struct TreeSeed {
     map: Map,
     /// Where in the archive the tree would be each chunk begins, and its length in bytes.
     chunks: HashMap<ChunkId, (u64, usize)>,
+    /// The files of each length and time, once they are asked for.
+    alike: OnceLock<HashMap<Alike, Vec<FileNumber>>>,
 }
+
+/// The length of a file in bytes, and when it was modified, as far as that is recorded to the nanosecond.
+type Alike = (u64, Option<i64>);
 
 impl TreeSeed {
     /// Reads a tree as the archive of an index was made: only then are chunks the same.
@@ -40,12 +51,74 @@ impl TreeSeed {
             chunks.entry(run.id).or_insert((at, run.len));
             at += run.count * run.len as u64;
         })?;
-        Ok(Self { root: root.to_owned(), map, chunks })
+        Ok(Self { root: root.to_owned(), map, chunks, alike: OnceLock::new() })
+    }
+
+    /// The directory.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
     }
 
     /// How many chunks of an index it has.
     pub fn common(&self, index: &Index) -> usize {
         index.chunks().filter(|chunk| self.chunks.contains_key(&chunk.id)).count()
+    }
+
+    /// Where a part of the archive that is in this chunk lies in files: in which, from where, and which bytes of the
+    /// archive these are. Nothing of it is verified.
+    pub(crate) fn files_of(
+        &self,
+        chunk: &IndexChunk,
+        part: &Range<u64>,
+    ) -> impl Iterator<Item = (FileNumber, u64, Range<u64>)> {
+        let known = self.chunks.get(&chunk.id).filter(|&&(_, len)| len == chunk.len);
+        let found = known.map(|&(at, _)| {
+            let here = move |place: u64| at + (place - chunk.start);
+            let there = move |place: u64| chunk.start + (place - at);
+            let files = self.map.files_in(here(part.start)..here(part.end));
+            files.map(move |(file, from, part)| (file, from, there(part.start)..there(part.end)))
+        });
+        found.into_iter().flatten()
+    }
+
+    /// A file, open for reading, and its length; none if it is not what it was any more.
+    pub(crate) fn file(&self, file: FileNumber) -> Option<(File, u64)> {
+        self.map.file(&self.root, file).ok().flatten()
+    }
+
+    /// The path of a file.
+    pub(crate) fn path(&self, file: FileNumber) -> PathBuf {
+        self.root.join(self.map.path(file))
+    }
+
+    /// The files of a length that were modified at this time in nanoseconds since 1970, if that is known; those of this
+    /// name come first.
+    pub(crate) fn alike(
+        &self,
+        size: u64,
+        modified: Option<i64>,
+        name: &[u8],
+    ) -> impl Iterator<Item = FileNumber> {
+        let alike = self.alike.get_or_init(|| self.all_alike()).get(&(size, modified));
+        let files = alike.map_or(&[][..], |files| files);
+        let first = files.partition_point(|&file| self.name_of(file) < name);
+        files[first..].iter().chain(&files[..first]).copied()
+    }
+
+    /// All files by length and time, in the order of their names.
+    fn all_alike(&self) -> HashMap<Alike, Vec<FileNumber>> {
+        let mut alike: HashMap<Alike, Vec<FileNumber>> = HashMap::new();
+        for (file, size, modified) in self.map.files() {
+            alike.entry((size, modified)).or_default().push(file);
+        }
+        for files in alike.values_mut() {
+            files.sort_by_key(|&file| self.name_of(file));
+        }
+        alike
+    }
+
+    fn name_of(&self, file: FileNumber) -> &[u8] {
+        self.map.path(file).file_name().map_or(&[], OsStr::as_bytes)
     }
 }
 

@@ -66,6 +66,17 @@ pub(super) struct Args {
           default_missing_value = "yes", require_equals = true)]
     seed_output: Option<bool>,
 
+    /// Share blocks with files of seeds where the file system can, which is the default
+    #[arg(long, value_name = "BOOL", value_parser = boolean, action = ArgAction::Set, num_args = 0..=1,
+          default_missing_value = "yes", require_equals = true)]
+    reflink: Option<bool>,
+
+    /// Give files of seeds that are the same in everything another name instead of writing them again; whoever changes
+    /// one of them changes both. Only where all is restored that the archive says of files
+    #[arg(long, value_name = "BOOL", value_parser = boolean, action = ArgAction::Set, num_args = 0..=1,
+          default_missing_value = "yes", require_equals = true)]
+    hardlink: Option<bool>,
+
     /// Restore into a directory (`disk`), or write a tar that GNU tar and all others read
     #[arg(long, value_name = "FORMAT", default_value = "disk")]
     output_format: OutputFormat,
@@ -118,13 +129,18 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     if args.output_format == OutputFormat::GnuTar {
         return args.write_tar(context, &access);
     }
+    anyhow::ensure!(
+        args.hardlink != Some(true) || !args.seed.is_empty(),
+        "--hardlink gives files of seeds another name: name one with --seed"
+    );
     if args.is_index() {
         let (index, store) = args.open_index(&access)?;
         context.signals.catch()?;
-        let store = args.with_seeds(&index, store, context)?;
-        let name = PathBuf::from(args.archive.without_secrets());
-        let source = Source::index(&index, store.as_ref(), &name);
+        let seeds = args.seeds(&index, context)?;
         let workers = args.reach.concurrency.workers(store.in_flight());
+        let store = behind(&seeds, store);
+        let name = PathBuf::from(args.archive.without_secrets());
+        let source = Source::index(&index, store.as_ref(), &name).seeded(&seeds);
         return restore(args, context, &source, workers);
     }
     for (flag, is_given) in
@@ -177,6 +193,8 @@ fn restore(
         features: args.features(),
         delete: args.delete,
         undo_immutable: args.undo_immutable,
+        reflink: args.reflink.unwrap_or(true),
+        hardlink: args.hardlink.unwrap_or(false),
         numeric_owner: args.numeric_owner,
         path: args.path(),
         workers,
@@ -189,10 +207,20 @@ fn restore(
         done => done?,
     };
     report(&stats)?;
+    tracing::info!(shared_bytes = stats.shared_bytes, linked = stats.linked, "taken from seeds");
     if let Some(size) = source.size() {
         context.progress.summary("restored", size);
     }
     Ok(())
+}
+
+/// A store that is asked for what seeds do not have.
+fn behind<'a>(seeds: &'a [TreeSeed], store: Box<dyn Store>) -> Box<dyn Store + 'a> {
+    if seeds.is_empty() {
+        return store;
+    }
+    let seeds = seeds.iter().map(|seed| Box::new(seed) as Box<dyn Store + 'a>);
+    Box::new(Router::<Box<dyn Store + 'a>>::new(seeds.chain([store as _]).collect()))
 }
 
 /// Says what files could not be given. To have lost something of them is an error.
@@ -220,26 +248,21 @@ impl Args {
         Ok((index, store))
     }
 
-    /// The store, behind the directories that may have chunks as well.
-    fn with_seeds(
-        &self,
-        index: &Index,
-        store: Box<dyn Store>,
-        context: &Context,
-    ) -> anyhow::Result<Box<dyn Store>> {
+    /// The directories that may have chunks as well.
+    fn seeds(&self, index: &Index, context: &Context) -> anyhow::Result<Vec<TreeSeed>> {
         let is_far = list::all(&self.store).any(|store| matches!(store, Location::Remote { .. }));
         let is_seed = self.seed_output.unwrap_or(is_far)
             && self.target.read_dir().is_ok_and(|mut names| names.next().is_some());
         let target = is_seed.then_some(&self.target);
         let workers = self.reach.concurrency.processors();
-        let mut stores: Vec<Box<dyn Store>> = Vec::new();
+        let mut seeds = Vec::new();
         for root in self.seed.iter().chain(target) {
             let progress = context.progress.without_lines();
             match TreeSeed::scan(root, index, workers, &progress) {
                 Ok(seed) => {
                     let (common, all) = (seed.common(index), index.len());
                     tracing::info!(seed = %root.display(), "has {common} of {all} chunks");
-                    stores.push(Box::new(seed));
+                    seeds.push(seed);
                 }
                 // Nobody asked for it, and it is done without.
                 Err(e) if Some(root) == target && !matches!(e, cairn::Error::Interrupted) => {
@@ -248,11 +271,7 @@ impl Args {
                 Err(e) => return Err(e.into()),
             }
         }
-        if stores.is_empty() {
-            return Ok(store);
-        }
-        stores.push(store);
-        Ok(Box::new(Router::<Box<dyn Store>>::new(stores)))
+        Ok(seeds)
     }
 
     /// Writes the archive as a tar.
@@ -263,6 +282,8 @@ impl Args {
                 && self.without.is_empty()
                 && self.seed.is_empty()
                 && self.seed_output.is_none()
+                && self.reflink.is_none()
+                && self.hardlink.is_none()
                 && !(self.delete || self.undo_immutable || self.numeric_owner)
                 && !(self.no_same_owner || self.no_same_permissions || self.no_same_xattrs),
             "a tar is written of all that an archive holds: what is said of files, seeds and the target is for directories"

@@ -30,7 +30,7 @@ use super::tally::Tally;
 use super::target::Target;
 use crate::buffer::Buffer;
 use crate::flow::{each, lock};
-use crate::{Monitor, Result};
+use crate::{Monitor, Result, reflink};
 
 /// Bytes copied inside the output at once.
 const BATCH: u64 = 2 << 20;
@@ -301,9 +301,7 @@ impl Filling<'_> {
         let block = self.blocks[taken.seed]?;
         let place = self.bytes(&taken.chunks);
         let from = self.seeds[taken.seed].index().chunk(taken.from).start;
-        let middle = place.start.next_multiple_of(block)..place.end / block * block;
-        let is_aligned = place.start.abs_diff(from).is_multiple_of(block);
-        Some(middle).filter(|middle| is_aligned && !middle.is_empty())
+        reflink::whole_blocks(from, &place, block)
     }
 }
 

@@ -13,7 +13,6 @@ mod fill;
 mod matches;
 mod pieces;
 mod plan;
-mod reflink;
 mod seed;
 mod tally;
 mod target;

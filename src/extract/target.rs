@@ -9,15 +9,15 @@ use std::path::{Path, PathBuf};
 
 use cairn_formats::Chunk;
 use cairn_store::local::{NewFile, fails_late, leads_to_descriptor};
-use rustix::fs::{FallocateFlags, FlockOperation, copy_file_range, fallocate, flock};
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
 use rustix::io::{Errno, pwritev};
 
-use super::reflink;
 use crate::check::len_of;
-use crate::{Error, Result};
+use crate::copy::copy_within;
+use crate::{Error, Result, reflink};
 
-/// Bytes copied at once where the kernel does not copy by itself.
-const COPY_BUFFER: usize = 256 << 10;
+/// Zeros written at once.
+const ZEROS: usize = 256 << 10;
 
 /// No block device has larger blocks, in bytes.
 const BLOCK: u64 = 4096;
@@ -181,10 +181,10 @@ impl Target {
     }
 
     fn write_zeros(&self, range: Range<u64>) -> Result<()> {
-        let zeros = [0; COPY_BUFFER];
+        let zeros = [0; ZEROS];
         let mut at = range.start;
         while at < range.end {
-            let some = (range.end - at).min(COPY_BUFFER as u64);
+            let some = (range.end - at).min(ZEROS as u64);
             self.file().write_all_at(&zeros[..some as usize], at).map_err(self.failed("write"))?;
             at += some;
         }
@@ -193,35 +193,7 @@ impl Target {
 
     /// Copies verified bytes from another place of the output.
     pub(super) fn copy(&self, from: u64, to: Range<u64>) -> Result<()> {
-        let (mut from, mut at) = (from, to.start);
-        while at < to.end {
-            // Source and destination must not overlap in one call.
-            let apart = at.abs_diff(from).min(to.end - at);
-            let some = usize::try_from(apart).unwrap_or(usize::MAX);
-            let (mut source, mut destination) = (from, at);
-            let copied = copy_file_range(
-                self.file(),
-                Some(&mut source),
-                self.file(),
-                Some(&mut destination),
-                some,
-            );
-            let copied = match copied {
-                Ok(copied) if copied > 0 => copied as u64,
-                // Devices and some file systems leave it to us.
-                _ => self.copy_some(from, at, some)?,
-            };
-            from += copied;
-            at += copied;
-        }
-        Ok(())
-    }
-
-    fn copy_some(&self, from: u64, to: u64, len: usize) -> Result<u64> {
-        let mut buffer = vec![0; len.min(COPY_BUFFER)];
-        self.file().read_exact_at(&mut buffer, from).map_err(self.failed("read"))?;
-        self.file().write_all_at(&buffer, to).map_err(self.failed("write"))?;
-        Ok(buffer.len() as u64)
+        copy_within(self.file(), from, to).map_err(self.failed("write"))
     }
 
     /// Puts the output in its place. With `flush` it has reached the disk before this returns.

@@ -131,7 +131,7 @@ impl FileSystem {
     }
 
     /// Whether files may belong to projects.
-    pub fn has_projects(self) -> bool {
+    fn has_projects(self) -> bool {
         matches!(self, Self::Ext4 | Self::Xfs | Self::Fuse)
     }
 }
@@ -156,6 +156,16 @@ pub fn read(file: BorrowedFd<'_>, kind: FileSystem, features: u64) -> io::Result
 pub(super) fn inode_flags(file: BorrowedFd<'_>) -> io::Result<Option<u64>> {
     let inode = supported(ioctl_getflags(file))?;
     Ok(inode.map(|inode| to_features(&INODE_FLAGS, inode.bits())))
+}
+
+/// Makes a subvolume in a directory. It has the permissions of any new directory.
+pub(super) fn create_subvolume(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+    Ok(ioctl::create_subvolume(directory, name)?)
+}
+
+/// Whether it is a subvolume, in the bits of a feature word; of what is in no btrfs nothing is.
+pub(super) fn subvolume_of(file: BorrowedFd<'_>) -> io::Result<u64> {
+    if FileSystem::of(file)? == FileSystem::Btrfs { subvolume(file) } else { Ok(0) }
 }
 
 fn subvolume(file: BorrowedFd<'_>) -> io::Result<u64> {

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, chmodat, fstat, mkdirat, openat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, chmodat, fstat, openat};
 use rustix::io::Errno;
 
 use crate::flow::lock;
@@ -49,6 +49,8 @@ pub struct Directory {
     /// One component; of the root the path that the user gave.
     name: Box<[u8]>,
     identity: Identity,
+    /// The mode it had before it was made readable.
+    unreadable: Option<u32>,
     fd: Mutex<Option<Arc<OwnedFd>>>,
     open: Arc<Open>,
 }
@@ -68,16 +70,24 @@ impl Directory {
         let fd = Mutex::new(Some(Arc::new(fd)));
         let identity = identity(lock(&fd).as_ref().expect("it was put there"))?;
         let name = path.as_os_str().as_bytes().into();
-        Ok(Arc::new(Self { parent: None, name, identity, fd, open: Arc::default() }))
+        Ok(Arc::new(Self {
+            parent: None,
+            name,
+            identity,
+            unreadable: None,
+            fd,
+            open: Arc::default(),
+        }))
     }
 
     /// Opens a directory in this one.
     pub fn child(self: &Arc<Self>, name: &[u8]) -> io::Result<Arc<Self>> {
-        let fd = open_directory(self.fd()?.as_fd(), name)?;
+        let (fd, unreadable) = open_directory(self.fd()?.as_fd(), name)?;
         let child = Arc::new(Self {
             parent: Some(Arc::clone(self)),
             name: name.into(),
             identity: identity(&fd)?,
+            unreadable,
             fd: Mutex::new(None),
             open: Arc::clone(&self.open),
         });
@@ -85,9 +95,9 @@ impl Directory {
         Ok(child)
     }
 
-    /// Makes a directory in this one.
-    pub fn make(self: &Arc<Self>, name: &[u8], mode: u32) -> io::Result<()> {
-        Ok(mkdirat(self.fd()?, name, Mode::from_raw_mode(mode))?)
+    /// The mode it had, if it could not be read and was made readable.
+    pub fn unreadable(&self) -> Option<u32> {
+        self.unreadable
     }
 
     /// Its path below the root, for people; the root's own before it.
@@ -142,7 +152,7 @@ impl Directory {
     }
 
     fn open_again(&self, parent: &OwnedFd) -> io::Result<OwnedFd> {
-        let fd = open_directory(parent.as_fd(), &self.name)?;
+        let (fd, _) = open_directory(parent.as_fd(), &self.name)?;
         if identity(&fd)? == self.identity {
             Ok(fd)
         } else {
@@ -214,18 +224,22 @@ pub(super) fn identity(fd: impl AsFd) -> io::Result<Identity> {
 }
 
 /// Opens a directory by one name. One of our own that we may not read is made readable first: as it is now is
-/// how it was left, not what is wanted of it.
-pub(super) fn open_directory(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
+/// how it was left, not what is wanted of it. The mode it had is then returned as well.
+pub(super) fn open_directory(
+    parent: BorrowedFd<'_>,
+    name: &[u8],
+) -> io::Result<(OwnedFd, Option<u32>)> {
     match openat(parent, name, DIRECTORY, Mode::empty()) {
         Err(Errno::ACCESS) => {
             let path = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let found = openat(parent, name, path, Mode::empty())?;
-            let mode = Mode::from_raw_mode(fstat(&found)?.st_mode & 0o7777) | Mode::RWXU;
+            let had = fstat(&found)?.st_mode & 0o7777;
+            let mode = Mode::from_raw_mode(had) | Mode::RWXU;
             chmodat(CWD, by_descriptor(&found), mode, AtFlags::empty())
                 .map_err(|_| Errno::ACCESS)?;
-            Ok(openat(parent, name, DIRECTORY, Mode::empty())?)
+            Ok((openat(parent, name, DIRECTORY, Mode::empty())?, Some(had)))
         }
-        opened => Ok(opened?),
+        opened => Ok((opened?, None)),
     }
 }
 

@@ -54,16 +54,12 @@ pub struct Stat {
     pub dev: u64,
     /// Its number there.
     pub ino: u64,
-    /// The mount it was found in; 0 before Linux 5.8.
-    pub mnt_id: u64,
     /// Its bytes, whatever the node says.
     pub size: u64,
     /// When its content last changed, in nanoseconds since 1970.
     pub mtime: i64,
     /// When anything of it last changed, in nanoseconds since 1970.
     pub ctime: i64,
-    /// How many names it has.
-    pub nlink: u32,
     /// Whether the kernel makes it up. A file then counts as empty, and so must a directory.
     pub is_virtual: bool,
     /// How long after a change another one may still give it the same times, in nanoseconds; `None` where they say
@@ -92,11 +88,9 @@ impl Stat {
         Self {
             dev: makedev(stat.stx_dev_major, stat.stx_dev_minor),
             ino: stat.stx_ino,
-            mnt_id: stat.stx_mnt_id,
             size: stat.stx_size,
             mtime: time(stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec),
             ctime: time(stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec),
-            nlink: stat.stx_nlink,
             is_virtual: kind == Some(FileSystem::Virtual),
             lag: lag.map(|lag| if are_whole { lag.max(2_000_000_000) } else { lag }),
         }

@@ -4,7 +4,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use rustix::io::Result;
+use rustix::io::{Errno, Result};
 use rustix::ioctl::{Getter, Opcode, Setter, ioctl, opcode};
 
 /// `struct fsxattr` of `linux/fs.h`.
@@ -29,6 +29,17 @@ const FSXATTR_SET: Opcode = opcode::write::<Fsxattr>(b'X', 32);
 /// `BTRFS_IOC_SUBVOL_GETFLAGS` and `BTRFS_IOC_SUBVOL_SETFLAGS` of `linux/btrfs.h`.
 const SUBVOLUME_GET: Opcode = opcode::read::<u64>(0x94, 25);
 const SUBVOLUME_SET: Opcode = opcode::write::<u64>(0x94, 26);
+
+/// `struct btrfs_ioctl_vol_args` of `linux/btrfs.h`.
+#[repr(C)]
+struct NamedVolume {
+    unused: i64,
+    /// Up to the first NUL.
+    name: [u8; 4088],
+}
+
+/// `BTRFS_IOC_SUBVOL_CREATE` of `linux/btrfs.h`.
+const SUBVOLUME_CREATE: Opcode = opcode::write::<NamedVolume>(0x94, 14);
 
 /// The attributes FAT keeps of a file.
 pub(super) fn fat_attributes(file: BorrowedFd<'_>) -> Result<u32> {
@@ -75,5 +86,17 @@ pub(super) fn set_subvolume_flags(directory: BorrowedFd<'_>, flags: u64) -> Resu
     // SAFETY: the number belongs to a word of 64 bits, which the kernel only reads.
     let call = unsafe { Setter::<SUBVOLUME_SET, u64>::new(flags) };
     // SAFETY: the call touches no memory but that word.
+    unsafe { ioctl(directory, call) }
+}
+
+/// Makes a subvolume in a directory.
+pub(super) fn create_subvolume(directory: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
+    let mut argument = NamedVolume { unused: 0, name: [0; 4088] };
+    // A NUL must be behind it.
+    let place = argument.name[..4087].get_mut(..name.len()).ok_or(Errno::NAMETOOLONG)?;
+    place.copy_from_slice(name);
+    // SAFETY: the number belongs to this structure, which the kernel only reads.
+    let call = unsafe { Setter::<SUBVOLUME_CREATE, NamedVolume>::new(argument) };
+    // SAFETY: the call touches no memory but that structure.
     unsafe { ioctl(directory, call) }
 }

@@ -11,6 +11,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::apply;
 use super::beneath::{DIRECTORY, Identity, identity, open_directory};
 
 /// The longest name of a file, in bytes.
@@ -45,55 +46,72 @@ pub fn open_path(directory: impl AsFd, name: &[u8]) -> io::Result<OwnedFd> {
     Ok(openat(directory, name, flags, Mode::empty())?)
 }
 
+/// How much may go for something new.
+#[derive(Clone, Copy, Debug)]
+pub struct Leave {
+    /// A directory that is not empty, with all that is in it.
+    pub full: bool,
+    /// What is in such a directory and may not be changed: it is made changeable.
+    pub immutable: bool,
+}
+
 /// Gives what was made under a temporary name the name it is to have, in place of what has it. A directory that has it
-/// is removed with all that is in it if `recursive`; else only if it is empty.
+/// is removed, if there is leave with all that is in it.
 pub fn install(
     directory: BorrowedFd<'_>,
     temporary: &[u8],
     name: &[u8],
-    recursive: bool,
+    leave: Leave,
 ) -> io::Result<()> {
     match renameat(directory, temporary, directory, name) {
         Err(Errno::ISDIR) => {}
         done => return Ok(done?),
     }
-    if !recursive {
+    if !leave.full {
         unlinkat(directory, name, AtFlags::REMOVEDIR)?;
         return Ok(renameat(directory, temporary, directory, name)?);
     }
     // At no moment is neither there.
     match renameat_with(directory, temporary, directory, name, RenameFlags::EXCHANGE) {
-        Ok(()) => remove(directory, temporary),
+        Ok(()) => remove(directory, temporary, leave.immutable),
         Err(Errno::INVAL | Errno::NOSYS) => {
-            remove(directory, name)?;
+            remove(directory, name, leave.immutable)?;
             Ok(renameat(directory, temporary, directory, name)?)
         }
         Err(e) => Err(e.into()),
     }
 }
 
-/// Removes what has a name, a directory with all that is in it. Nothing is done if there is nothing.
-pub fn remove(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+/// Removes what has a name, a directory with all that is in it, also with what may not be changed if `undo_immutable`.
+/// Nothing is done if there is nothing.
+pub fn remove(directory: BorrowedFd<'_>, name: &[u8], undo_immutable: bool) -> io::Result<()> {
     match unlinkat(directory, name, AtFlags::empty()) {
         Err(Errno::ISDIR | Errno::PERM) => {}
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
         Err(e) => return Err(e.into()),
     }
     match unlinkat(directory, name, AtFlags::REMOVEDIR) {
-        Err(Errno::NOTEMPTY | Errno::EXIST) => remove_full(directory, name),
+        Err(Errno::NOTEMPTY | Errno::EXIST) => remove_full(directory, name, undo_immutable),
         Err(Errno::NOTDIR) => Err(Errno::PERM.into()),
         done => Ok(done?),
     }
 }
 
 /// Removes a directory that is not empty. One directory is open at a time, however deep it goes.
-fn remove_full(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
-    let mut current = open_directory(directory, name)?;
+fn remove_full(directory: BorrowedFd<'_>, name: &[u8], undo_immutable: bool) -> io::Result<()> {
+    let enter = |directory: BorrowedFd<'_>, name: &[u8]| -> io::Result<OwnedFd> {
+        let (entered, _) = open_directory(directory, name)?;
+        if undo_immutable {
+            apply::undo_immutable(entered.as_fd())?;
+        }
+        Ok(entered)
+    };
+    let mut current = enter(directory, name)?;
     // The directories we are in, below the outermost, and what each is in.
     let mut inside: Vec<(Vec<u8>, Identity)> = Vec::new();
     loop {
-        if let Some(below) = empty_of_files(&current)? {
-            let next = open_directory(current.as_fd(), &below)?;
+        if let Some(below) = empty_of_files(&current, undo_immutable)? {
+            let next = enter(current.as_fd(), &below)?;
             inside.push((below, identity(&current)?));
             current = next;
             continue;
@@ -110,13 +128,17 @@ fn remove_full(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
 }
 
 /// Removes what is in a directory, up to the first directory in it, which is returned.
-fn empty_of_files(directory: &OwnedFd) -> io::Result<Option<Vec<u8>>> {
+fn empty_of_files(directory: &OwnedFd, undo_immutable: bool) -> io::Result<Option<Vec<u8>>> {
     for name in names(directory)? {
-        let name = name?;
-        match unlinkat(directory, name.0.as_slice(), AtFlags::empty()) {
+        let (name, kind) = name?;
+        match unlinkat(directory, name.as_slice(), AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
-            Err(Errno::ISDIR) => return Ok(Some(name.0)),
-            Err(Errno::PERM) if name.1 == FileType::Directory => return Ok(Some(name.0)),
+            Err(Errno::ISDIR) => return Ok(Some(name)),
+            Err(Errno::PERM) if kind == FileType::Directory => return Ok(Some(name)),
+            Err(Errno::PERM) if undo_immutable && kind == FileType::RegularFile => {
+                apply::undo_immutable(open(directory, &name)?.as_fd())?;
+                unlinkat(directory, name, AtFlags::empty())?;
+            }
             Err(e) => return Err(e.into()),
         }
     }

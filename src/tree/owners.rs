@@ -7,7 +7,7 @@ use cairn_formats::catar::{Acl, Node};
 use cairn_formats::flags;
 
 use super::acl;
-use super::names::{Name, Names, is_portable};
+use super::names::{Name, Names};
 use super::rules;
 
 /// The ids a tree was shifted up by, as those of containers are.
@@ -87,10 +87,6 @@ impl Owners {
     }
 
     /// The name to be recorded of an id, which is not shifted for that; empty for none.
-    ///
-    /// Where the number is recorded as well, a name that casync would not read is left out. Else it is all
-    /// there is, and who has none is named by number, as casync does it. Root never has a name: it is
-    /// whose name is missing.
     fn name(
         &self,
         id: u32,
@@ -100,12 +96,7 @@ impl Owners {
             return Ok(Vec::new());
         }
         let name = lookup(id)?;
-        Ok(if rules::has_numbers(self.features) {
-            name.filter(|name| is_portable(name)).map_or_else(Vec::new, |name| name.to_vec())
-        } else {
-            let name = name.filter(|name| (1..=255).contains(&name.len()));
-            name.map_or_else(|| id.to_string().into_bytes(), |name| name.to_vec())
-        })
+        Ok(rules::name(name.as_deref().unwrap_or_default(), id, self.features))
     }
 }
 

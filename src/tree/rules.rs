@@ -3,6 +3,8 @@
 use cairn_formats::catar::{Body, Node};
 use cairn_formats::flags;
 
+use super::names::is_portable;
+
 /// The feature without which such a node is left out; 0 if it never is.
 pub fn feature_of(body: &Body) -> u64 {
     match body {
@@ -58,4 +60,20 @@ pub fn number(id: u32, features: u64) -> Result<u32, String> {
         return Err(format!("the user or group {id} has more than the 16 bits that are recorded"));
     }
     Ok(id)
+}
+
+/// The name that is recorded of a user or group; empty for none. `name` is the one it has, empty if it has none.
+///
+/// Where the number is recorded as well, a name that casync would not read is left out. Else it is all there is, and
+/// who has none is named by number, as casync does it. Root never has a name: it is whose name is missing.
+pub fn name(name: &[u8], id: u32, features: u64) -> Vec<u8> {
+    if features & flags::USER_NAMES == 0 || id == 0 {
+        Vec::new()
+    } else if has_numbers(features) {
+        Some(name).filter(|name| is_portable(name)).unwrap_or_default().to_vec()
+    } else if (1..=255).contains(&name.len()) && !name.contains(&0) {
+        name.to_vec()
+    } else {
+        id.to_string().into_bytes()
+    }
 }

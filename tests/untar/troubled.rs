@@ -14,7 +14,7 @@ use super::written::Written;
 const SIGINT: &str = "-INT";
 
 /// Runs cairn as a user who owns nothing but the directory `home`.
-fn as_nobody(sandbox: &Sandbox, words: &str) -> Outcome {
+pub fn as_nobody(sandbox: &Sandbox, words: &str) -> Outcome {
     let program = sandbox.path("cairn");
     if !program.exists() {
         fs::copy(env!("CARGO_BIN_EXE_cairn"), &program).unwrap();
@@ -99,7 +99,7 @@ fn what_may_not_be_changed_is_changed_only_when_asked_for() {
     assert_eq!((sandbox.read("out/d/f"), sandbox.read("out/d/g")), (b"new".into(), b"new".into()));
 }
 
-fn chattr(sandbox: &Sandbox, change: &str, name: &str) -> bool {
+pub fn chattr(sandbox: &Sandbox, change: &str, name: &str) -> bool {
     let done = Command::new("chattr").arg(change).arg(sandbox.path(name)).output();
     done.unwrap_or_else(|e| panic!("chattr does not start ({e}): run scripts/test"))
         .status
@@ -107,7 +107,7 @@ fn chattr(sandbox: &Sandbox, change: &str, name: &str) -> bool {
 }
 
 /// Lets the sandbox be removed.
-struct Unlocked<'a>(&'a Sandbox);
+pub struct Unlocked<'a>(pub &'a Sandbox);
 
 impl Drop for Unlocked<'_> {
     fn drop(&mut self) {

@@ -398,13 +398,6 @@ pub struct Payload<'a, R> {
     decoder: &'a mut Decoder<R>,
 }
 
-impl<R> Payload<'_, R> {
-    /// How many bytes are still to be read.
-    pub fn left(&self) -> u64 {
-        self.decoder.payload
-    }
-}
-
 impl<R: Read> Read for Payload<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let most = buffer.len().min(usize::try_from(self.decoder.payload).unwrap_or(usize::MAX));

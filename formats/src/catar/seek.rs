@@ -85,16 +85,6 @@ impl<R: ReadAt> Archive<R> {
         self.features
     }
 
-    /// How many bytes it has.
-    pub fn len(&self) -> u64 {
-        self.len
-    }
-
-    /// Whether it has none, which no archive does.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// What its bytes are read from.
     pub fn input(&self) -> &R {
         &self.input

@@ -9,7 +9,7 @@ use crate::{Digest, Error, Result};
 
 mod names;
 
-pub use names::{FEATURES, names, parse};
+pub use names::{FEATURES, parse};
 
 /// Ids are SHA-512/256; clear means SHA-256.
 pub const SHA512_256: u64 = 0x2000_0000_0000_0000;

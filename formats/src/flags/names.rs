@@ -59,9 +59,3 @@ pub fn parse(name: &str) -> Option<u64> {
     }
     FEATURES.iter().find(|(known, _)| *known == name).map(|(_, bits)| *bits)
 }
-
-/// The names of the single features in a word.
-pub fn names(flags: u64) -> Vec<&'static str> {
-    let single = FEATURES.iter().filter(|(_, bits)| bits.is_power_of_two() && flags & bits != 0);
-    single.map(|(name, _)| *name).collect()
-}

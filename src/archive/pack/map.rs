@@ -6,6 +6,7 @@
 //! Records are kept, as little else could give them again; the bytes of files are read anew where they are asked
 //! for.
 
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
@@ -26,6 +27,10 @@ pub(crate) struct Map {
     path: Vec<u8>,
     open: Vec<usize>,
 }
+
+/// A file, by its place among the spans.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FileNumber(usize);
 
 #[derive(Debug)]
 struct Span {
@@ -118,15 +123,60 @@ impl Map {
                 let start = start + from as usize;
                 part.copy_from_slice(&self.records[start..start + most]);
             }
-            Place::File { path, modified } => {
-                let path = Path::new(std::ffi::OsStr::from_bytes(&self.paths[path.clone()]));
-                let file = open_again(&root.join(path))?;
-                if !is_still(&file, span.len, *modified)? {
-                    return Ok(None);
-                }
+            Place::File { .. } => {
+                let Some(file) = self.open(root, span)? else { return Ok(None) };
                 file.read_exact_at(part, from)?;
             }
         }
         Ok(Some(most))
+    }
+
+    /// The parts of a range of the archive that are in files: of which file, from where in it, and which they are.
+    pub(crate) fn files_in(
+        &self,
+        range: Range<u64>,
+    ) -> impl Iterator<Item = (FileNumber, u64, Range<u64>)> {
+        let first = self.spans.partition_point(|span| span.at + span.len <= range.start);
+        let numbered = (first..).zip(&self.spans[first..]);
+        let within = numbered.take_while(move |(_, span)| span.at < range.end);
+        within.filter_map(move |(number, span)| {
+            let part = range.start.max(span.at)..range.end.min(span.at + span.len);
+            let is_file = matches!(span.place, Place::File { .. });
+            is_file.then(|| (FileNumber(number), part.start - span.at, part))
+        })
+    }
+
+    /// All files that are not empty, with their length and when they were modified, as far as that is known.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (FileNumber, u64, Option<i64>)> {
+        (0..).zip(&self.spans).filter_map(|(number, span)| match span.place {
+            Place::File { modified, .. } => Some((FileNumber(number), span.len, modified)),
+            Place::Records(_) => None,
+        })
+    }
+
+    /// The path of a file below the root.
+    pub(crate) fn path(&self, FileNumber(number): FileNumber) -> &Path {
+        self.path_of(&self.spans[number])
+    }
+
+    /// The file, open for reading, as [`Map::read`] takes it, and its length.
+    pub(crate) fn file(&self, root: &Path, number: FileNumber) -> io::Result<Option<(File, u64)>> {
+        let span = &self.spans[number.0];
+        Ok(self.open(root, span)?.map(|file| (file, span.len)))
+    }
+
+    fn path_of(&self, span: &Span) -> &Path {
+        let bytes = match &span.place {
+            Place::File { path, .. } => &self.paths[path.clone()],
+            Place::Records(_) => &[],
+        };
+        Path::new(std::ffi::OsStr::from_bytes(bytes))
+    }
+
+    /// The file of a span; none if it is not what it was.
+    fn open(&self, root: &Path, span: &Span) -> io::Result<Option<File>> {
+        let Place::File { modified, .. } = span.place else { return Ok(None) };
+        let file = open_again(&root.join(self.path_of(span)))?;
+        Ok(is_still(&file, span.len, modified)?.then_some(file))
     }
 }

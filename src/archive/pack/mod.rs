@@ -29,7 +29,7 @@ use cairn_store::WriteStore;
 use self::feed::Feed;
 pub use self::layout::Counts;
 use self::layout::Layout;
-pub(crate) use self::map::Map;
+pub(crate) use self::map::{FileNumber, Map};
 use self::notices::Notices;
 use self::stream::Stream;
 use self::write::write;

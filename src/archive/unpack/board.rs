@@ -234,6 +234,11 @@ impl<'a, J> Board<'a, J> {
         self.bell.ring();
     }
 
+    /// Whether nothing more of the archive is wanted.
+    pub(super) fn is_closed(&self) -> bool {
+        lock(&self.state).is_over
+    }
+
     /// Everybody is to stop.
     pub(super) fn stop(&self) {
         self.is_stopped.store(true, Ordering::Release);

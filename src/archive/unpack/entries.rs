@@ -148,7 +148,7 @@ impl<'h, 'a> Entries<'h, 'a> {
         if !self.is_wanted(&node.body) {
             return self.skip(decoder);
         }
-        let small = Small { place: Arc::clone(place), name: name.into(), node };
+        let small = Small { place: Arc::clone(place), name: name.into(), node, at: 0 };
         let hands = self.hands;
         decoder.take_payload(|_, len| hands.borrow_mut().give(small, len))
     }
@@ -253,11 +253,12 @@ impl Hands<'_> {
     }
 
     /// Makes jobs of a file with so many bytes, which come next, or of something else.
-    fn give(&mut self, small: Small, len: u64) -> Result<()> {
+    fn give(&mut self, mut small: Small, len: u64) -> Result<()> {
         if len > 0 {
             self.fill()?;
         }
         let at = self.at;
+        small.at = at;
         let window = self.window.as_ref().map_or(at..at, |window| window.range());
         small.place.hold();
         if len <= window.end.saturating_sub(at) {
@@ -271,8 +272,8 @@ impl Hands<'_> {
             }
             return Ok(());
         }
-        let Small { place, name, node } = small;
-        let large = Large::begin(&place, &name, node)?;
+        let (place, name) = (Arc::clone(&small.place), small.name.clone());
+        let large = Large::begin(self.unpack, small)?;
         let mut done = 0;
         while done < len {
             let Some((window, range)) = self.piece(len - done)? else {

@@ -1,24 +1,25 @@
 //! A file whose bytes come in several pieces, which several workers write.
 //!
-//! Where a file of the same size is in its place, the pieces are compared with it first. Only when one differs is a
-//! new file begun, which takes over what was the same.
+//! Where a file of the same size is in its place, or in a seed and said to be the same, the pieces are compared with it
+//! first. Only when one differs is a new file begun, which takes over what was the same.
 
 use std::fs::File;
-use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use cairn_formats::catar::Node;
-use rustix::fs::{AtFlags, copy_file_range, ftruncate, unlinkat};
+use rustix::fs::{AtFlags, ftruncate, unlinkat};
 
+use super::alike::{Alike, Whose};
 use super::place::Place;
-use super::small::existing;
-use super::{Unpack, Worker, content, failed};
+use super::shares::{Shared, block_of};
+use super::small::{Small, existing};
+use super::{Unpack, Worker, failed};
+use crate::Result;
 use crate::flow::lock;
 use crate::tree::apply::{Before, Target, undo_immutable};
-use crate::tree::named::{self, install, temporary_name};
-use crate::{Error, Result};
+use crate::tree::named::{self, temporary_name};
 
 /// A file that is being written.
 #[derive(Debug)]
@@ -28,32 +29,37 @@ pub(super) struct Large {
     node: Box<Node>,
     /// Bytes that are not there yet.
     left: AtomicU64,
-    /// The file that is in its place, of the same size.
-    old: Option<File>,
+    /// Where its content begins in the archive.
+    at: u64,
+    /// Files that may be right, the one in its place first.
+    alike: Vec<Alike>,
     temporary: Vec<u8>,
-    new: Mutex<New>,
+    new: Mutex<Option<Arc<New>>>,
     is_done: AtomicBool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct New {
-    file: Option<Arc<File>>,
-    /// What the old file has.
-    same: Vec<Range<u64>>,
+    file: File,
+    shared: Shared,
 }
 
 impl Large {
-    /// Begins a file, which the place is held for until it is complete.
-    pub(super) fn begin(place: &Arc<Place>, name: &[u8], node: Box<Node>) -> Result<Arc<Self>> {
+    /// Begins a file whose content is at this place of the archive. The place is held for it until it is complete.
+    pub(super) fn begin(unpack: &Unpack<'_>, small: Small) -> Result<Arc<Self>> {
+        let Small { place, name, node, at } = small;
         let fd = place.fd()?;
-        let old = if place.is_blank { None } else { existing(fd.as_fd(), name, node.size()) };
+        let own = if place.is_blank { None } else { existing(fd.as_fd(), &name, node.size()) };
+        let twin = unpack.twins_of(&node, &name, fd.as_fd()).next();
+        let alike = own.map(Whose::Own).into_iter().chain(twin.map(Whose::Seed));
         Ok(Arc::new(Self {
-            place: Arc::clone(place),
-            name: name.into(),
+            alike: alike.map(Alike::new).collect(),
             left: AtomicU64::new(node.size()),
+            temporary: temporary_name(&name),
+            place,
+            name,
             node,
-            old,
-            temporary: temporary_name(name),
+            at,
             new: Mutex::default(),
             is_done: AtomicBool::new(false),
         }))
@@ -69,120 +75,107 @@ impl Large {
     ) -> Result<()> {
         let path = || self.place.path_of(&self.name);
         let failed = |doing| failed(doing, &path);
-        if !self.is_in_old(at, bytes, worker)? {
-            content::write(&*self.file(unpack)?, at, bytes).map_err(failed("write"))?;
+        let compared = &mut worker.compared;
+        if !Alike::have(&self.alike, at, bytes, compared).map_err(failed("read"))? {
+            let new = self.new_file(unpack)?;
+            let put = unpack.put(&new.shared, &new.file, at, bytes, compared);
+            put.map_err(failed("write"))?;
         }
         let len = bytes.len() as u64;
         if self.left.fetch_sub(len, Ordering::AcqRel) == len {
             self.finish(unpack)?;
+            self.is_done.store(true, Ordering::Release);
             self.place.release(unpack)?;
         }
         Ok(())
     }
 
-    fn is_in_old(&self, at: u64, bytes: &[u8], worker: &mut Worker) -> Result<bool> {
-        let Some(old) = &self.old else { return Ok(false) };
-        let is_same = content::is_same(old, at, bytes, &mut worker.compared)
-            .map_err(|e| Error::io("read", self.place.path_of(&self.name))(e))?;
-        if is_same {
-            lock(&self.new).same.push(at..at + bytes.len() as u64);
-        }
-        Ok(is_same)
-    }
-
     /// The new file, which the first who has something for it makes.
-    fn file(&self, unpack: &Unpack<'_>) -> Result<Arc<File>> {
+    fn new_file(&self, unpack: &Unpack<'_>) -> Result<Arc<New>> {
         let path = || self.place.path_of(&self.name);
         let failed = |doing| failed(doing, &path);
         let mut new = lock(&self.new);
-        if let Some(file) = &new.file {
-            return Ok(Arc::clone(file));
+        if let Some(new) = &*new {
+            return Ok(Arc::clone(new));
         }
         let directory = self.place.directory.fd().map_err(failed("open"))?;
         let mode = unpack.apply.first_mode(&self.node);
         let file = named::create(&directory, &self.temporary, mode).map_err(failed("create"))?;
-        let file = Arc::new(file);
-        new.file = Some(Arc::clone(&file));
-        let before = self.place.for_new();
-        unpack
-            .apply
-            .begin(Target::Open(file.as_fd()), &self.node, before, &path)
-            .map_err(failed("set the attributes of"))?;
-        ftruncate(&file, self.node.size()).map_err(|e| failed("size")(e.into()))?;
-        Ok(file)
+        let begin = || -> Result<Shared> {
+            let (target, before) = (Target::Open(file.as_fd()), self.place.for_new());
+            let begun = unpack.apply.begin(target, &self.node, before, &path);
+            begun.map_err(failed("set the attributes of"))?;
+            let len = self.node.size();
+            ftruncate(&file, len).map_err(|e| failed("size")(e.into()))?;
+            unpack.share(self.at..self.at + len, &file).map_err(failed("write"))
+        };
+        let shared = begin().inspect_err(|_| {
+            let _ = unlinkat(&directory, self.temporary.as_slice(), AtFlags::empty());
+        })?;
+        Ok(Arc::clone(new.insert(Arc::new(New { file, shared }))))
     }
 
     fn finish(&self, unpack: &Unpack<'_>) -> Result<()> {
         let path = || self.place.path_of(&self.name);
         let failed = |doing| failed(doing, &path);
-        let new = std::mem::take(&mut *lock(&self.new));
-        let (file, before) = match (&new.file, &self.old) {
-            (Some(file), old) => {
-                // Kept until it has its name, for whoever cleans up.
-                lock(&self.new).file = Some(Arc::clone(file));
-                if let Some(old) = old {
-                    take_over(old, file, &new.same).map_err(failed("write"))?;
+        let directory = self.place.directory.fd().map_err(failed("open"))?;
+        let directory = directory.as_fd();
+        for alike in Alike::right(&self.alike) {
+            match &alike.whose {
+                Whose::Own(file) => {
+                    if unpack.options.undo_immutable {
+                        undo_immutable(file.as_fd()).map_err(failed("set the attributes of"))?;
+                    }
+                    return self.give(
+                        unpack,
+                        file,
+                        Before { is_new: false, inherits: false },
+                        &|| Ok(()),
+                    );
                 }
-                if self.place.fails_late {
-                    file.sync_all().map_err(failed("write"))?;
-                }
-                (&**file, self.place.for_new())
+                Whose::Seed(twin) if unpack.link(twin, directory, &self.name) => return Ok(()),
+                Whose::Seed(_) => {}
             }
-            (None, Some(old)) => {
-                if unpack.options.undo_immutable {
-                    undo_immutable(old.as_fd()).map_err(failed("set the attributes of"))?;
-                }
-                (old, Before { is_new: false, inherits: false })
-            }
-            (None, None) => unreachable!("a file has pieces"),
-        };
-        let target = Target::Open(file.as_fd());
-        unpack
-            .apply
-            .apply(target, &self.node, before, &path)
-            .map_err(failed("set the attributes of"))?;
-        if new.file.is_some() {
-            let directory = self.place.directory.fd().map_err(failed("open"))?;
-            let directory = directory.as_fd();
-            let install = || install(directory, &self.temporary, &self.name, true);
-            unpack.unlocked(directory, &self.name, install).map_err(failed("replace"))?;
         }
-        unpack
-            .apply
-            .end(target, &self.node, before, &path)
-            .map_err(failed("set the attributes of"))?;
-        self.is_done.store(true, Ordering::Release);
-        Ok(())
+        let new = self.new_file(unpack)?;
+        let file = &new.file;
+        let block = block_of(file).map_err(failed("write"))?;
+        self.alike
+            .iter()
+            .try_for_each(|alike| alike.take_over(file, block))
+            .map_err(failed("write"))?;
+        if self.place.fails_late {
+            file.sync_all().map_err(failed("write"))?;
+        }
+        self.give(unpack, file, self.place.for_new(), &|| {
+            unpack.install(directory, &self.temporary, &self.name, true)
+        })
+    }
+
+    /// Gives a file all that is said of it, and its name.
+    fn give(
+        &self,
+        unpack: &Unpack<'_>,
+        file: &File,
+        before: Before,
+        put_in_place: &dyn Fn() -> std::io::Result<()>,
+    ) -> Result<()> {
+        let path = || self.place.path_of(&self.name);
+        let failed = |doing| failed(doing, &path);
+        let target = Target::Open(file.as_fd());
+        let given = unpack.apply.apply(target, &self.node, before, &path);
+        given.map_err(failed("set the attributes of"))?;
+        put_in_place().map_err(failed("replace"))?;
+        let ended = unpack.apply.end(target, &self.node, before, &path);
+        ended.map_err(failed("set the attributes of"))
     }
 }
 
 impl Drop for Large {
     fn drop(&mut self) {
-        let is_left = !self.is_done.load(Ordering::Acquire) && lock(&self.new).file.is_some();
+        let is_left = !self.is_done.load(Ordering::Acquire) && lock(&self.new).is_some();
         if is_left && let Ok(directory) = self.place.directory.fd() {
             let _ = unlinkat(directory, self.temporary.as_slice(), AtFlags::empty());
         }
     }
-}
-
-/// Copies what a new file has in common with the old one, or shares it where the file system can.
-fn take_over(old: &File, new: &File, ranges: &[Range<u64>]) -> std::io::Result<()> {
-    use std::os::unix::fs::FileExt;
-    for range in ranges {
-        let mut at = range.start;
-        while at < range.end {
-            let (mut from, mut to) = (at, at);
-            let len = usize::try_from(range.end - at).unwrap_or(usize::MAX);
-            at += match copy_file_range(old, Some(&mut from), new, Some(&mut to), len) {
-                Ok(copied) if copied > 0 => copied as u64,
-                _ => {
-                    let mut bytes = vec![0; len.min(256 << 10)];
-                    old.read_exact_at(&mut bytes, at)?;
-                    new.write_all_at(&bytes, at)?;
-                    bytes.len() as u64
-                }
-            };
-        }
-    }
-    Ok(())
 }

@@ -9,26 +9,33 @@
 //! too much is to be done, it does what the others do.
 //!
 //! ```text
+//! options    how an archive is restored, and what became of it
 //! source     where the bytes of an archive come from     window   pieces of it in memory
 //! board      what there is to do                         bell     wakes who waits
 //! entries    entries -> directories and jobs
 //! place      directories that are being filled           content  bytes into files
 //! small      files that are in one window, and links, devices, pipes, sockets
-//! large      files that are in several
+//! large      files that are in several                   alike    files that are there and may be right already
+//! shares     blocks that are shared with seeds           twins    files of seeds that get another name
 //! ```
 //! Memory is bounded by the number of windows, the depth of the tree and the length of what is said of one
 //! entry. Whatever an archive holds, nothing outside of the target is touched.
 
+mod alike;
 mod bell;
 mod board;
 mod content;
 mod entries;
 mod large;
+mod options;
 mod place;
+mod shares;
 mod small;
 mod source;
+mod twins;
 mod window;
 
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -36,61 +43,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cairn_formats::flags;
+use cairn_formats::catar::Node;
 use rustix::fs::{AtFlags, FileType, statat};
 use rustix::io::Errno;
 
 use self::board::{Board, Task};
 use self::large::Large;
+use self::shares::{Shared, Sharing};
 use self::small::Small;
 use self::source::Reading;
+use self::twins::{Twin, Twins};
 use self::window::Window;
 use crate::buffer::Buffer;
 use crate::flow::{Stop, crew};
-use crate::tree::apply::refusals::Refusal;
 use crate::tree::apply::{Apply, undo_immutable};
-use crate::tree::named;
+use crate::tree::named::{self, Leave};
 use crate::{Error, Monitor, Result, Unit};
 
+pub use self::options::{UnpackOptions, UnpackStats};
 pub use self::source::Source;
-
-/// How an archive is restored.
-#[derive(Clone, Debug)]
-pub struct UnpackOptions {
-    /// What is restored of what the archive records, in the bits of a feature word.
-    pub features: u64,
-    /// Whether what the archive does not have is removed from directories it has.
-    pub delete: bool,
-    /// Whether what may not be changed is made changeable where it is in the way.
-    pub undo_immutable: bool,
-    /// Whether owners are taken by their numbers, whatever their names.
-    pub numeric_owner: bool,
-    /// What is restored, as a path in the archive; all if it is empty. What is in a directory comes into the target
-    /// itself, anything else by its name.
-    pub path: Vec<u8>,
-    /// How many threads work, at least 1.
-    pub workers: usize,
-}
-
-impl Default for UnpackOptions {
-    fn default() -> Self {
-        Self {
-            features: flags::ALL,
-            delete: false,
-            undo_immutable: false,
-            numeric_owner: false,
-            path: Vec::new(),
-            workers: 1,
-        }
-    }
-}
-
-/// What became of an archive.
-#[derive(Clone, Debug, Default)]
-pub struct UnpackStats {
-    /// What the system refused.
-    pub refusals: Vec<Refusal>,
-}
 
 /// Restores an archive into a directory, which is made if it is missing.
 pub fn unpack<'a>(
@@ -99,7 +70,12 @@ pub fn unpack<'a>(
     options: &'a UnpackOptions,
     monitor: &'a dyn Monitor,
 ) -> Result<UnpackStats> {
+    let seeds = source.seeds();
     let unpack = Unpack {
+        sharing: seeds.filter(|_| options.reflink).map(|(index, seeds)| Sharing::new(index, seeds)),
+        twins: seeds
+            .filter(|_| options.hardlink)
+            .map(|(index, seeds)| Twins::new(index.flags(), seeds, target)),
         source,
         target,
         options,
@@ -122,7 +98,12 @@ pub fn unpack<'a>(
     monitor.finish();
     done?;
     monitor.check()?;
-    Ok(UnpackStats { refusals: unpack.apply.refusals().list() })
+    Ok(UnpackStats {
+        refusals: unpack.apply.refusals().list(),
+        shared_bytes: unpack.sharing.map_or(0, |sharing| sharing.shared()),
+        linked: unpack.twins.as_ref().map_or(0, |twins| twins.linked().0),
+        linked_bytes: unpack.twins.map_or(0, |twins| twins.linked().1),
+    })
 }
 
 /// What all workers share.
@@ -133,6 +114,8 @@ struct Unpack<'a> {
     monitor: &'a dyn Monitor,
     apply: Apply,
     board: Board<'a, Job>,
+    sharing: Option<Sharing<'a>>,
+    twins: Option<Twins<'a>>,
 }
 
 /// What a worker keeps between jobs.
@@ -175,9 +158,66 @@ impl<'a> Unpack<'a> {
         Ok(())
     }
 
-    /// An error if the user or another worker wants an end.
+    /// An error if the user or another worker wants an end, or nothing more is wanted of the archive.
     fn go_on(&self) -> Result<()> {
-        if self.board.is_stopped() { Err(Error::Interrupted) } else { self.monitor.check() }
+        let is_over = self.board.is_stopped() || self.board.is_closed();
+        if is_over { Err(Error::Interrupted) } else { self.monitor.check() }
+    }
+
+    /// Shares blocks of seeds with a new file that is to have this part of the archive.
+    fn share(&self, content: Range<u64>, file: &File) -> io::Result<Shared> {
+        self.sharing
+            .as_ref()
+            .map_or_else(|| Ok(Shared::default()), |sharing| sharing.begin(content, file))
+    }
+
+    /// Takes bytes of a new file that may have them by sharing.
+    fn put(
+        &self,
+        shared: &Shared,
+        file: &File,
+        at: u64,
+        bytes: &[u8],
+        compared: &mut Buffer,
+    ) -> io::Result<()> {
+        match &self.sharing {
+            Some(sharing) => sharing.put(shared, file, at, bytes, compared),
+            None => content::write(file, at, bytes).map(drop),
+        }
+    }
+
+    /// Gives a file of a seed, whose bytes are right, another name. Whether that was done.
+    fn link(&self, twin: &Twin, directory: BorrowedFd<'_>, name: &[u8]) -> bool {
+        self.twins.as_ref().is_some_and(|twins| {
+            twins.link(twin, directory, name, &|temporary| {
+                self.install(directory, temporary, name, true)
+            })
+        })
+    }
+
+    /// Files of seeds that may be a node of this name.
+    fn twins_of<'n>(
+        &'n self,
+        node: &'n Node,
+        name: &'n [u8],
+        directory: BorrowedFd<'_>,
+    ) -> impl Iterator<Item = Twin> + use<'n, 'a> {
+        let twins = self.twins.as_ref().filter(|_| self.apply.gives_everything());
+        let found = twins.map(|twins| twins.of(node, name, directory));
+        found.into_iter().flatten()
+    }
+
+    /// Gives a file, or something else, that has a temporary name its own.
+    fn install(
+        &self,
+        directory: BorrowedFd<'_>,
+        temporary: &[u8],
+        name: &[u8],
+        is_file: bool,
+    ) -> io::Result<()> {
+        let leave =
+            Leave { full: is_file || self.options.delete, immutable: self.options.undo_immutable };
+        self.unlocked(directory, name, || named::install(directory, temporary, name, leave))
     }
 
     /// Does something about what has a name, which may have to be made changeable first.

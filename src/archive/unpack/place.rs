@@ -4,9 +4,11 @@
 //! deepest come first, and none waits for the end of the archive.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -53,7 +55,7 @@ impl Place {
     pub(super) fn root(unpack: &Unpack<'_>, node: Option<Node>) -> Result<Arc<Self>> {
         let path = unpack.target;
         let failed = |doing| Error::io(doing, path);
-        let is_new = make_with_parents(path)?;
+        let is_new = make_root(unpack, node.as_ref())?;
         let directory = Directory::root(path).map_err(failed("open"))?;
         let is_empty =
             || -> io::Result<bool> { Ok(named::names(directory.fd()?)?.next().is_none()) };
@@ -85,7 +87,8 @@ impl Place {
     ) -> Result<Arc<Self>> {
         let path = || self.path_of(name);
         let failed = |doing| failed(doing, &path);
-        let is_new = match self.directory.make(name, unpack.apply.first_mode(&node)) {
+        let own = self.fd()?;
+        let is_new = match unpack.apply.make_directory(own.as_fd(), name, &node) {
             Ok(()) => true,
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => false,
             Err(e) => return Err(failed("create")(e)),
@@ -122,10 +125,14 @@ impl Place {
             if unpack.options.undo_immutable {
                 undo_immutable(fd.as_fd())?;
             }
-            let mode = fstat(&fd)?.st_mode & 0o7777;
-            if mode & 0o700 != 0o700 && fchmod(&fd, Mode::from_raw_mode(mode | 0o700)).is_ok() {
-                self.mode = Some(mode).filter(|_| !unpack.apply.gives_modes());
+            if let Some(node) = &self.node {
+                unpack.apply.unseal(fd.as_fd(), node)?;
             }
+            let mode = fstat(&fd)?.st_mode & 0o7777;
+            let is_changed =
+                mode & 0o700 != 0o700 && fchmod(&fd, Mode::from_raw_mode(mode | 0o700)).is_ok();
+            let had = self.directory.unreadable().or(is_changed.then_some(mode));
+            self.mode = had.filter(|_| !unpack.apply.gives_modes());
         }
         if let Some(node) = &self.node {
             let path = || self.directory.path();
@@ -149,8 +156,6 @@ impl Place {
 
     /// The path of something in it, for people.
     pub(super) fn path_of(&self, name: &[u8]) -> PathBuf {
-        use std::ffi::OsStr;
-        use std::os::unix::ffi::OsStrExt;
         self.directory.path().join(OsStr::from_bytes(name))
     }
 
@@ -197,14 +202,14 @@ impl Place {
             .apply
             .apply(target, node, self.before, &path)
             .map_err(failed("set the attributes of"))?;
-        unpack
-            .apply
-            .end(target, node, self.before, &path)
-            .map_err(failed("set the attributes of"))?;
         if let Some(mode) = self.mode {
             fchmod(&fd, Mode::from_raw_mode(mode))
                 .map_err(|e| failed("set the mode of")(e.into()))?;
         }
+        unpack
+            .apply
+            .end(target, node, self.before, &path)
+            .map_err(failed("set the attributes of"))?;
         Ok(())
     }
 
@@ -219,7 +224,9 @@ impl Place {
             if !known.contains(name.as_slice()) {
                 unpack.monitor.check()?;
                 unpack
-                    .unlocked(fd.as_fd(), &name, || named::remove(fd.as_fd(), &name))
+                    .unlocked(fd.as_fd(), &name, || {
+                        named::remove(fd.as_fd(), &name, unpack.options.undo_immutable)
+                    })
                     .map_err(|e| Error::io("remove", self.path_of(&name))(e))?;
             }
         }
@@ -237,9 +244,17 @@ impl Drop for Place {
     }
 }
 
-/// Whether the directory had to be made.
-fn make_with_parents(path: &Path) -> Result<bool> {
-    match std::fs::create_dir(path) {
+/// Makes the root, and directories it is in, unless it is there. Whether that was needed.
+fn make_root(unpack: &Unpack<'_>, node: Option<&Node>) -> Result<bool> {
+    let path = unpack.target;
+    let make = || match (node, path.parent(), path.file_name()) {
+        (Some(node), Some(parent), Some(name)) if unpack.apply.wants_subvolume(node) => {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            unpack.apply.make_directory(File::open(parent)?.as_fd(), name.as_bytes(), node)
+        }
+        _ => std::fs::create_dir(path),
+    };
+    match make() {
         Ok(()) => return Ok(true),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => return Ok(false),
@@ -249,6 +264,9 @@ fn make_with_parents(path: &Path) -> Result<bool> {
         }
         Err(e) => return Err(Error::io("create", path)(e)),
     }
-    std::fs::create_dir_all(path).map_err(Error::io("create", path))?;
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+    }
+    make().map_err(Error::io("create", path))?;
     Ok(true)
 }

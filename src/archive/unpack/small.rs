@@ -6,19 +6,20 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use cairn_formats::catar::{Body, Node};
 use rustix::fs::{
-    AtFlags, FileType, Mode, Stat, fstat, ftruncate, makedev, mknodat, statat, symlinkat, unlinkat,
+    AtFlags, FileType, Mode, Stat, fstat, ftruncate, makedev, mknodat, readlinkat, statat,
+    symlinkat, unlinkat,
 };
 
 use super::place::Place;
 use super::{Unpack, Worker, content};
 use crate::tree::apply::refusals::Refused;
 use crate::tree::apply::{Before, Target, undo_immutable};
-use crate::tree::named::{self, install, temporary_name};
+use crate::tree::named::{self, temporary_name};
 use crate::{Error, Result};
 
 /// What is to be made, and where.
@@ -27,6 +28,8 @@ pub(super) struct Small {
     pub(super) place: Arc<Place>,
     pub(super) name: Box<[u8]>,
     pub(super) node: Box<Node>,
+    /// Where its bytes begin in the archive.
+    pub(super) at: u64,
 }
 
 /// What was being done when something failed.
@@ -60,21 +63,8 @@ impl Small {
         bytes: &[u8],
         worker: &mut Worker,
     ) -> std::result::Result<(), Failed> {
-        let mode = unpack.apply.first_mode(&self.node);
-        if self.place.is_blank {
-            match named::create(directory, &self.name, mode) {
-                Ok(file) => {
-                    let filled = self.fill(unpack, &file, bytes);
-                    if filled.is_err() {
-                        let _ = unlinkat(directory, &*self.name, AtFlags::empty());
-                    }
-                    filled?;
-                    return self.finish(unpack, Target::Open(file.as_fd()), self.place.for_new());
-                }
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(e) => return Err(("create", e)),
-            }
-        } else if let Some(had) = existing(directory, &self.name, bytes.len() as u64)
+        if !self.place.is_blank
+            && let Some(had) = existing(directory, &self.name, bytes.len() as u64)
             && content::is_same(&had, 0, bytes, &mut worker.compared).map_err(during("read"))?
         {
             let target = Target::Open(had.as_fd());
@@ -85,11 +75,35 @@ impl Small {
             self.give(unpack, target, before)?;
             return self.finish(unpack, target, before);
         }
+        if !bytes.is_empty() {
+            for twin in unpack.twins_of(&self.node, &self.name, directory) {
+                let is_same = content::is_same(&twin.file, 0, bytes, &mut worker.compared);
+                // What cannot be read, or not be linked, is written.
+                if is_same.unwrap_or(false) && unpack.link(&twin, directory, &self.name) {
+                    return Ok(());
+                }
+            }
+        }
+        let mode = unpack.apply.first_mode(&self.node);
+        if self.place.is_blank {
+            match named::create(directory, &self.name, mode) {
+                Ok(file) => {
+                    let filled = self.fill(unpack, &file, bytes, worker);
+                    if filled.is_err() {
+                        let _ = unlinkat(directory, &*self.name, AtFlags::empty());
+                    }
+                    filled?;
+                    return self.finish(unpack, Target::Open(file.as_fd()), self.place.for_new());
+                }
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(("create", e)),
+            }
+        }
         let temporary = temporary_name(&self.name);
         let file = named::create(directory, &temporary, mode).map_err(during("create"))?;
-        let placed = self.fill(unpack, &file, bytes).and_then(|()| {
-            let install = || install(directory, &temporary, &self.name, true);
-            unpack.unlocked(directory, &self.name, install).map_err(during("replace"))
+        let placed = self.fill(unpack, &file, bytes, worker).and_then(|()| {
+            let installed = unpack.install(directory, &temporary, &self.name, true);
+            installed.map_err(during("replace"))
         });
         if placed.is_err() {
             let _ = unlinkat(directory, temporary, AtFlags::empty());
@@ -103,13 +117,22 @@ impl Small {
         unpack: &Unpack<'_>,
         file: &File,
         bytes: &[u8],
+        worker: &mut Worker,
     ) -> std::result::Result<(), Failed> {
         let path = || self.place.path_of(&self.name);
         unpack
             .apply
             .begin(Target::Open(file.as_fd()), &self.node, self.place.for_new(), &path)
             .map_err(during("set the attributes of"))?;
-        let is_full = content::write(file, 0, bytes).map_err(during("write"))?;
+        let end = self.at + bytes.len() as u64;
+        let shared = unpack.share(self.at..end, file).map_err(during("write"))?;
+        let is_full = if shared.is_empty() {
+            content::write(file, 0, bytes).map_err(during("write"))?
+        } else {
+            let put = unpack.put(&shared, file, 0, bytes, &mut worker.compared);
+            put.map_err(during("write"))?;
+            true
+        };
         if !is_full && !bytes.is_empty() {
             ftruncate(file, bytes.len() as u64).map_err(|e| ("size", e.into()))?;
         }
@@ -124,6 +147,12 @@ impl Small {
         unpack: &Unpack<'_>,
         directory: BorrowedFd<'_>,
     ) -> std::result::Result<(), Failed> {
+        if !self.place.is_blank
+            && let Some(had) = self.existing_other(directory)
+        {
+            let before = Before { is_new: false, inherits: false };
+            return self.give(unpack, Target::Path(had.as_fd()), before);
+        }
         let temporary;
         let name: &[u8] = if self.place.is_blank {
             &self.name
@@ -144,9 +173,8 @@ impl Small {
             let target = Target::Path(file.as_fd());
             self.give(unpack, target, self.place.for_new())?;
             if name != &*self.name {
-                let recursive = unpack.options.delete;
-                let install = || install(directory, name, &self.name, recursive);
-                unpack.unlocked(directory, &self.name, install).map_err(during("replace"))?;
+                let installed = unpack.install(directory, name, &self.name, false);
+                installed.map_err(during("replace"))?;
             }
             Ok(())
         };
@@ -155,6 +183,30 @@ impl Small {
             let _ = unlinkat(directory, name, AtFlags::empty());
         }
         finished
+    }
+
+    /// What is there, if it is the same link or device, and has no other name.
+    fn existing_other(&self, directory: BorrowedFd<'_>) -> Option<OwnedFd> {
+        let had = named::open_path(directory, &self.name).ok()?;
+        let stat = fstat(&had).ok()?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let is_device = |major, minor| stat.st_rdev == makedev(major, minor);
+        let is_same = match &self.node.body {
+            Body::Symlink(target) => {
+                kind == FileType::Symlink
+                    && readlinkat(&had, "", Vec::new()).is_ok_and(|had| had.as_bytes() == target)
+            }
+            Body::Block { major, minor } => {
+                kind == FileType::BlockDevice && is_device(*major, *minor)
+            }
+            Body::Character { major, minor } => {
+                kind == FileType::CharacterDevice && is_device(*major, *minor)
+            }
+            Body::Fifo => kind == FileType::Fifo,
+            Body::Socket => kind == FileType::Socket,
+            Body::File(_) | Body::Directory => unreachable!("made elsewhere"),
+        };
+        (is_same && stat.st_nlink == 1).then_some(had)
     }
 
     fn create_other(&self, directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {

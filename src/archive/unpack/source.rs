@@ -2,19 +2,19 @@
 //!
 //! All but a pipe can be read at several places at once, and past what is not wanted.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use cairn_formats::{Chunk, Index, IndexChunk};
+use cairn_formats::{Chunk, Index};
 use cairn_store::{Fetcher, Store};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use crate::archive::seed::TreeSeed;
+use crate::batch::Batch;
 use crate::buffer::Buffer;
 use crate::check::{len_of, zeros_of};
 use crate::{Error, Result};
@@ -34,6 +34,7 @@ pub struct Source<'a> {
     kind: Kind<'a>,
     name: PathBuf,
     size: Option<u64>,
+    seeds: &'a [TreeSeed],
 }
 
 enum Kind<'a> {
@@ -60,18 +61,32 @@ impl<'a> Source<'a> {
     /// An archive that lies in a file.
     pub fn file(file: &'a File, name: &Path) -> Result<Self> {
         let size = len_of(file).map_err(Error::io("measure", name))?;
-        Ok(Self { kind: Kind::File(file), name: name.to_owned(), size: Some(size) })
+        Ok(Self { kind: Kind::File(file), name: name.to_owned(), size: Some(size), seeds: &[] })
     }
 
     /// An archive that comes through a pipe, or a file from where it stands.
     pub fn stream(stream: File, name: &Path) -> Self {
-        Self { kind: Kind::Stream(stream), name: name.to_owned(), size: None }
+        Self { kind: Kind::Stream(stream), name: name.to_owned(), size: None, seeds: &[] }
     }
 
     /// The archive of an index.
     pub fn index(index: &'a Index, store: &'a dyn Store, name: &Path) -> Self {
         let kind = Kind::Index { index, store, zeros: zeros_of(index) };
-        Self { kind, name: name.to_owned(), size: Some(index.blob_size()) }
+        Self { kind, name: name.to_owned(), size: Some(index.blob_size()), seeds: &[] }
+    }
+
+    /// The same with trees whose files may be in the archive. They should be among the stores that an index has its
+    /// chunks from as well; here they are to share what they have.
+    pub fn seeded(self, seeds: &'a [TreeSeed]) -> Self {
+        Self { seeds, ..self }
+    }
+
+    /// The index of the archive and trees whose files may be in it, if there are any.
+    pub(super) fn seeds(&self) -> Option<(&'a Index, &'a [TreeSeed])> {
+        match self.kind {
+            Kind::Index { index, .. } if !self.seeds.is_empty() => Some((index, self.seeds)),
+            _ => None,
+        }
     }
 
     /// Bytes of the archive, if that is known.
@@ -173,37 +188,23 @@ impl Reading {
         positions: Range<usize>,
         bytes: &mut [u8],
     ) -> Result<()> {
-        let mut known = HashMap::new();
-        let mut distinct: Vec<IndexChunk> = Vec::with_capacity(positions.len());
-        // The place of each chunk among the distinct ones, none for zeros.
-        let mut places = Vec::with_capacity(positions.len());
-        for chunk in positions.map(|position| index.chunk(position)) {
-            let is_zero = chunk.id == zeros.id() && chunk.len == zeros.data().len();
-            let place = (!is_zero).then(|| match known.entry((chunk.id, chunk.len)) {
-                Entry::Occupied(known) => *known.get(),
-                Entry::Vacant(new) => {
-                    distinct.push(chunk);
-                    *new.insert(distinct.len() - 1)
-                }
-            });
-            places.push((place, chunk.len));
-        }
+        let batch = Batch::new(index, zeros, positions);
         let digest = index.digest();
-        if distinct.len() == places.len() {
-            return Ok(self.fetcher.fetch(store, digest, &distinct, bytes, |_| ())?);
+        if batch.fetched.len() == batch.pieces.len() {
+            return Ok(self.fetcher.fetch(store, digest, &batch.fetched, bytes, |_| ())?);
         }
-        let plain = self.distinct.front(distinct.iter().map(|chunk| chunk.len).sum());
+        let plain = self.distinct.front(batch.bytes());
         let spread = |chunks: &[Chunk<'_>]| {
             let mut rest = bytes;
-            for (place, len) in places {
-                let (front, behind) = rest.split_at_mut(len);
+            for (chunk, place) in &batch.pieces {
+                let (front, behind) = rest.split_at_mut(chunk.len);
                 match place {
-                    Some(place) => front.copy_from_slice(chunks[place].data()),
+                    Some(place) => front.copy_from_slice(chunks[*place].data()),
                     None => front.fill(0),
                 }
                 rest = behind;
             }
         };
-        Ok(self.fetcher.fetch(store, digest, &distinct, plain, spread)?)
+        Ok(self.fetcher.fetch(store, digest, &batch.fetched, plain, spread)?)
     }
 }

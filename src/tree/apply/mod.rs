@@ -5,7 +5,7 @@
 //!          (its content)
 //! apply    owner -> mode -> access control lists -> attributes with names -> capabilities, label -> time
 //!          (its name)
-//! end      all attributes of chattr and of FAT
+//! end      all attributes of chattr and of FAT, and that a subvolume is read-only
 //! ```
 //! That order matters: who changes the owner loses set-user-id bits and capabilities, every change but
 //! that of the time changes the time, and what may not be changed any more cannot get a name either. What the
@@ -14,6 +14,7 @@
 mod lists;
 mod owner;
 pub mod refusals;
+mod subvolume;
 mod target;
 
 use std::io;
@@ -34,6 +35,9 @@ pub use self::target::Target;
 
 const NANOSECONDS: i64 = 1_000_000_000;
 
+/// Bits that say which files are made, and not what is said of them.
+const KINDS: u64 = flags::SYMLINKS | flags::DEVICE_NODES | flags::FIFOS | flags::SOCKETS;
+
 /// Attributes that count only for what is written after they are set.
 const EARLY: u64 = flags::FLAG_NOATIME
     | flags::FLAG_COMPR
@@ -48,6 +52,7 @@ pub struct Apply {
     wish: u64,
     /// What of that the archive has.
     features: OnceLock<u64>,
+    is_everything: OnceLock<bool>,
     /// Whether owners are taken by their numbers, whatever their names.
     numeric_owner: bool,
     names: Names,
@@ -69,6 +74,7 @@ impl Apply {
         Self {
             wish,
             features: OnceLock::new(),
+            is_everything: OnceLock::new(),
             numeric_owner,
             names: Names::default(),
             refusals: Refusals::default(),
@@ -77,11 +83,18 @@ impl Apply {
 
     /// Learns the feature word of the archive. Without it, nothing is given.
     pub fn learn(&self, archive: u64) {
+        let said = |wish| flags::common(archive, wish) & !KINDS;
+        self.is_everything.get_or_init(|| said(self.wish) == said(flags::ALL));
         self.features.get_or_init(|| {
             let common = flags::common(archive, self.wish);
             // In a feature word, access control lists imply owners; here it is a wish to have the one and not the other.
             if self.wish & flags::OWNERS == 0 { common & !flags::OWNERS } else { common }
         });
+    }
+
+    /// Whether files are given all that the archive says of them.
+    pub fn gives_everything(&self) -> bool {
+        self.is_everything.get().is_some_and(|&is_everything| is_everything)
     }
 
     /// Whether files are given modes.
@@ -140,10 +153,7 @@ impl Apply {
             let written = attributes::write(file, node.attributes, mask);
             self.refusals.note(Refused::Attributes, path, written)?;
         }
-        if self.has(flags::SUBVOLUME) && node.attributes & flags::SUBVOLUME != 0 {
-            self.refusals.count(Refused::Subvolume, path, "only directories are made");
-        }
-        Ok(())
+        self.seal(file, node, path)
     }
 
     /// Gives a file everything else.
@@ -214,5 +224,7 @@ pub fn passes_on(directory: BorrowedFd<'_>) -> bool {
 
 /// Takes from a file what keeps even root from changing it.
 pub fn undo_immutable(file: BorrowedFd<'_>) -> io::Result<()> {
+    // What cannot be changed at all in a subvolume that is read-only comes first.
+    attributes::write(file, 0, flags::SUBVOLUME_RO)?;
     attributes::write(file, 0, flags::FLAG_IMMUTABLE | flags::FLAG_APPEND)
 }

@@ -25,7 +25,7 @@ const FICLONERANGE: Opcode = opcode::write::<FileCloneRange>(0x94, 13);
 /// Lets a range of `destination` share the blocks of `source`, instead of what was there. All three
 /// positions must be multiples of the file system's block size, and the length must not be 0, which
 /// the kernel takes for "to the end".
-pub(super) fn share(
+pub(crate) fn share(
     source: &File,
     range: Range<u64>,
     destination: &File,
@@ -44,11 +44,19 @@ pub(super) fn share(
     unsafe { ioctl(destination, call) }.map_err(Into::into)
 }
 
+/// The whole blocks of a range that can be shared with a file in which it begins at `from`. None where the two lie
+/// differently in blocks, or there are none.
+pub(crate) fn whole_blocks(from: u64, to: &Range<u64>, block: u64) -> Option<Range<u64>> {
+    let middle = to.start.next_multiple_of(block)..to.end / block * block;
+    let is_aligned = to.start.abs_diff(from).is_multiple_of(block);
+    Some(middle).filter(|middle| is_aligned && !middle.is_empty())
+}
+
 /// The size of blocks that files in `directory` can share with `source`; `None` if they cannot.
 ///
 /// Tried out on a file without a name: a file system's type tells too little, a mount's option or a
 /// file's attribute can forbid it.
-pub(super) fn block_shared_with(source: &File, directory: &Path) -> Option<u64> {
+pub(crate) fn block_shared_with(source: &File, directory: &Path) -> Option<u64> {
     let block = u64::try_from(fstatfs(source).ok()?.f_bsize).ok().filter(|&block| block > 0)?;
     if source.metadata().ok()?.len() < block {
         return None;
