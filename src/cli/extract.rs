@@ -1,7 +1,7 @@
 //! `cairn extract`
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cairn::Error;
 use cairn::extract::{ExtractOptions, ExtractStats, extract};
@@ -54,14 +54,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
-    if let Location::Local(index) = &args.index {
-        let both = index.metadata().ok().zip(args.output.metadata().ok());
-        anyhow::ensure!(
-            *index != args.output && both.is_none_or(|(a, b)| !options::is_same_file(&a, &b)),
-            "{}: input and output are the same file",
-            index.display()
-        );
-    }
+    check_output(&args.index, &args.output)?;
     // The index first: where it comes through a pipe, its maker may still be making the store.
     let access = Access::new(context, &args.reach);
     let index = access.index(&args.index)?;
@@ -92,6 +85,18 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
             stats.fetched, stats.seeded, stats.in_place, stats.zero, stats.own
         ),
         stats.bytes,
+    );
+    Ok(())
+}
+
+/// Refuses to write over the index that is read.
+pub(super) fn check_output(index: &Location, output: &Path) -> anyhow::Result<()> {
+    let Location::Local(index) = index else { return Ok(()) };
+    let both = index.metadata().ok().zip(output.metadata().ok());
+    anyhow::ensure!(
+        *index != output && both.is_none_or(|(a, b)| !options::is_same_file(&a, &b)),
+        "{}: input and output are the same file",
+        index.display()
     );
     Ok(())
 }

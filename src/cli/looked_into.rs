@@ -134,7 +134,8 @@ pub(super) fn open_archive(path: &Path) -> anyhow::Result<Input> {
     of_file(file, kind, path)
 }
 
-fn of_file(file: File, kind: FileType, path: &Path) -> anyhow::Result<Input> {
+/// What was opened as a file, or as something that is read once.
+pub(super) fn of_file(file: File, kind: FileType, path: &Path) -> anyhow::Result<Input> {
     if kind.is_file() || kind.is_block_device() {
         return Ok(Input::of_file(file, path)?);
     }

@@ -9,13 +9,11 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use cairn::Monitor;
 use cairn::archive::input::{Forward, Input};
-use cairn::archive::seed::TreeSeed;
 use cairn::archive::tar_output::to_tar;
 use cairn::archive::unpack::{Source, UnpackOptions, UnpackStats, unpack};
 use cairn::archive::walk::simple;
 use cairn_formats::catar::Decoder;
 use cairn_formats::{Index, flags};
-use cairn_store::combine::Router;
 use cairn_store::{Location, Store};
 use clap::{ArgAction, Parser, ValueEnum};
 
@@ -26,7 +24,7 @@ use super::outlet::{self, Patient};
 use super::read_cache::ReadCache;
 use super::selection::{boolean, feature};
 use super::store_flags::StoreFlags;
-use super::{Context, failure};
+use super::{Context, failure, tree_seeds};
 
 /// Restore an archive, or a part of it, into a directory
 ///
@@ -177,6 +175,7 @@ fn restore(
         numeric_owner: args.numeric_owner,
         path: args.path(),
         workers,
+        ..UnpackOptions::default()
     };
     let done = unpack(source, &args.target, &options, &context.progress);
     let stats = match done {
@@ -193,7 +192,7 @@ fn restore(
 }
 
 /// Says what files could not be given. To have lost something of them is an error.
-fn report(stats: &UnpackStats) -> anyhow::Result<()> {
+pub(super) fn report(stats: &UnpackStats) -> anyhow::Result<()> {
     let mut lost = 0;
     for refusal in &stats.refusals {
         let (count, words) = (refusal.count, refusal.what.words());
@@ -227,29 +226,9 @@ impl Args {
         let is_far = list::all(&self.store).any(|store| matches!(store, Location::Remote { .. }));
         let is_seed = self.seed_output.unwrap_or(is_far)
             && self.target.read_dir().is_ok_and(|mut names| names.next().is_some());
-        let target = is_seed.then_some(&self.target);
+        let target = is_seed.then_some(&*self.target);
         let workers = self.reach.concurrency.processors();
-        let mut stores: Vec<Box<dyn Store>> = Vec::new();
-        for root in self.seed.iter().chain(target) {
-            let progress = context.progress.without_lines();
-            match TreeSeed::scan(root, index, workers, &progress) {
-                Ok(seed) => {
-                    let (common, all) = (seed.common(index), index.len());
-                    tracing::info!(seed = %root.display(), "has {common} of {all} chunks");
-                    stores.push(Box::new(seed));
-                }
-                // Nobody asked for it, and it is done without.
-                Err(e) if Some(root) == target && !matches!(e, cairn::Error::Interrupted) => {
-                    failure::warn(&format!("no chunks are taken from the target: {e}"));
-                }
-                Err(e) => return Err(e.into()),
-            }
-        }
-        if stores.is_empty() {
-            return Ok(store);
-        }
-        stores.push(store);
-        Ok(Box::new(Router::<Box<dyn Store>>::new(stores)))
+        tree_seeds::in_front_of(store, &self.seed, target, index, workers, context)
     }
 
     /// Writes the archive as a tar.

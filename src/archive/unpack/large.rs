@@ -70,7 +70,8 @@ impl Large {
         let path = || self.place.path_of(&self.name);
         let failed = |doing| failed(doing, &path);
         if !self.is_in_old(at, bytes, worker)? {
-            content::write(&*self.file(unpack)?, at, bytes).map_err(failed("write"))?;
+            content::write(&*self.file(unpack)?, at, bytes, !unpack.options.is_full)
+                .map_err(failed("write"))?;
         }
         let len = bytes.len() as u64;
         if self.left.fetch_sub(len, Ordering::AcqRel) == len {

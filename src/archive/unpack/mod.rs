@@ -49,7 +49,7 @@ use crate::buffer::Buffer;
 use crate::flow::{Stop, crew};
 use crate::tree::apply::refusals::Refusal;
 use crate::tree::apply::{Apply, undo_immutable};
-use crate::tree::named;
+use crate::tree::{Shift, named};
 use crate::{Error, Monitor, Result, Unit};
 
 pub use self::source::Source;
@@ -65,6 +65,10 @@ pub struct UnpackOptions {
     pub undo_immutable: bool,
     /// Whether owners are taken by their numbers, whatever their names.
     pub numeric_owner: bool,
+    /// Whether files get no holes where they are zero.
+    pub is_full: bool,
+    /// How the numbers of owners are changed.
+    pub shift: Option<Shift>,
     /// What is restored, as a path in the archive; all if it is empty. What is in a directory comes into the target
     /// itself, anything else by its name.
     pub path: Vec<u8>,
@@ -79,6 +83,8 @@ impl Default for UnpackOptions {
             delete: false,
             undo_immutable: false,
             numeric_owner: false,
+            is_full: false,
+            shift: None,
             path: Vec::new(),
             workers: 1,
         }

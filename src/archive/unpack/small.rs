@@ -109,7 +109,8 @@ impl Small {
             .apply
             .begin(Target::Open(file.as_fd()), &self.node, self.place.for_new(), &path)
             .map_err(during("set the attributes of"))?;
-        let is_full = content::write(file, 0, bytes).map_err(during("write"))?;
+        let is_full =
+            content::write(file, 0, bytes, !unpack.options.is_full).map_err(during("write"))?;
         if !is_full && !bytes.is_empty() {
             ftruncate(file, bytes.len() as u64).map_err(|e| ("size", e.into()))?;
         }
