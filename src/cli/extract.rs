@@ -67,6 +67,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         trust_seeds: args.seeds.trust_seeds,
         flush: args.fsync,
         workers: args.reach.concurrency.workers(store.in_flight()),
+        ..ExtractOptions::default()
     };
     let seeds = args.seeds.open(&index, &args.index, options.workers, context, &access)?;
     let seed_count = seeds.len() as u64;

@@ -18,6 +18,10 @@ pub(super) fn run(words: &[OsString], options: &Options, context: &Context) -> a
     let path = bytes_of(looked.path.as_ref());
     let digest = match looked.what {
         What::Blob => digest_blob(&input, options.digest, workers, &progress)?,
+        What::Archive if !input.is_stream() && path.is_empty() => {
+            input.archive()?;
+            digest(&input, options.digest, workers, &progress)?
+        }
         _ if path.is_empty() => digest(&input, options.digest, workers, &progress)?,
         _ => digest_at(&input, &path, workers, &progress)?,
     };

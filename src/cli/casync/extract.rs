@@ -77,7 +77,8 @@ impl Extracting<'_> {
         self.context.signals.catch()?;
         let workers = Concurrency::default().workers(store.in_flight());
         let seeds = self.blob_seeds(&index, output, workers)?;
-        let options = ExtractOptions { workers, ..ExtractOptions::default() };
+        let is_apart = !self.options.reflink;
+        let options = ExtractOptions { is_apart, workers, ..ExtractOptions::default() };
         let progress = &self.context.progress.without_lines();
         let stats = extract(&index, seeds, store.as_ref(), output, &options, progress)?;
         if !self.options.punch_holes && output.metadata().is_ok_and(|output| output.is_file()) {
@@ -129,13 +130,10 @@ impl Extracting<'_> {
     }
 
     fn open_index(&self) -> anyhow::Result<(Index, Box<dyn Store>)> {
-        let index = self.options.access(self.context).any_index(&self.input)?;
-        Ok((index, self.open_stores()?))
-    }
-
-    fn open_stores(&self) -> anyhow::Result<Box<dyn Store>> {
-        let stores = place::stores(self.options, &self.input)?;
-        self.options.access(self.context).stores(&stores)
+        let access = self.options.access(self.context);
+        let index = access.any_index(&self.input)?;
+        let store = access.stores(&place::stores(self.options, &self.input)?)?;
+        Ok((index, store))
     }
 
     /// Restores an archive, or what is at a path in it, into a directory.
@@ -148,12 +146,15 @@ impl Extracting<'_> {
         if what == What::Archive {
             return self.archive(target, path);
         }
-        let (index, store) = self.open_index()?;
+        let access = self.options.access(self.context);
+        let index = access.any_index(&self.input)?;
+        let stores = place::stores(self.options, &self.input)?;
+        let store = access.stores(&stores)?;
         let name = self.input.without_secrets();
         let is_below = if path.is_empty() {
             false
         } else {
-            let store = self.open_stores()?;
+            let store = access.stores(&stores)?;
             is_directory(&Input::of_index(index.clone(), store.into(), name.clone()), path)?
         };
         let target = self.place(target, path, is_below)?;
@@ -229,7 +230,7 @@ impl Extracting<'_> {
         let Ok(target) = target.canonicalize() else { return Ok(()) };
         let mut read = vec![self.input.clone()];
         if What::by_suffix(&self.input) != Some(What::Archive) {
-            read.extend(place::stores(self.options, &self.input)?);
+            read.extend(place::named(self.options, &self.input)?);
         }
         for place in read {
             let Location::Local(path) = &place else { continue };

@@ -54,15 +54,15 @@ pub(super) fn parse_local(word: &OsStr) -> anyhow::Result<Location> {
     }
 }
 
-/// The stores to read from, the one first that nobody need have named.
+/// All stores that were named, the one first that nobody need have named.
+pub(super) fn named(options: &Options, index: &Location) -> anyhow::Result<Vec<Location>> {
+    let extra = options.extra_store.iter().map(|extra| parse(extra.as_ref()).context("a store"));
+    std::iter::once(store(options, index)).chain(extra).collect()
+}
+
+/// The stores to read from. Those on this machine that are not there are done without if others are.
 pub(super) fn stores(options: &Options, index: &Location) -> anyhow::Result<Vec<Location>> {
-    let mut all = vec![store(options, index)?];
-    for extra in &options.extra_store {
-        match parse(extra.as_ref()) {
-            Ok(store) => all.push(store),
-            Err(e) => failure::warn(&format!("a further store is done without: {e}")),
-        }
-    }
+    let mut all = named(options, index)?;
     let is_there = |store: &Location| !matches!(store, Location::Local(path) if !path.is_dir());
     if all.iter().any(is_there) {
         for gone in all.iter().filter(|store| !is_there(store)) {
