@@ -162,6 +162,7 @@ fn what_is_made_is_the_same() {
         "casync make n.caidx tree",
         "casync make n.caibx blob",
         "casync make n.caibx < blob",
+        "truncate -s 3M n && echo x >> n && truncate -s 5M n && casync make n.caibx n && casync digest n.caibx",
         "cd tree && casync make --store=../s ../n.caidx",
         "casync make --what=archive n tree",
         "casync make --what=archive-index n.foo tree",

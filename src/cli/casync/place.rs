@@ -179,7 +179,6 @@ mod tests {
             ("a b:/c", "a b:/c"),
             ("file:///a/b%20c%", "/a/b c%"),
             ("file://localhost/a", "/a"),
-            ("HTTP://h/a", "HTTP://h/a"),
         ] {
             assert_eq!(at(word), local(expected), "{word}");
         }
