@@ -138,6 +138,11 @@ impl<'a, T> Turns<'a, T> {
         self.stop.turn.notify_all();
         Some(result)
     }
+
+    /// The value, when all have had their turns.
+    pub fn into_inner(self) -> T {
+        self.state.into_inner().unwrap_or_else(PoisonError::into_inner).1
+    }
 }
 
 /// Results that arrive in any order and are handed to `sink` in theirs.

@@ -197,6 +197,24 @@ fn a_damaged_cache_is_made_again() {
 }
 
 #[test]
+fn a_cache_in_the_tree_is_left_out() {
+    let sandbox = tree();
+    fs::create_dir(sandbox.path("tree/cache")).unwrap();
+    settle(&sandbox.path("tree"));
+    let words = "tar -i -s store --cache-dir tree/cache --print-stats cached.caidx tree";
+    for _ in 0..3 {
+        let done = sandbox.cairn(words).succeeds();
+        assert!(done.stderr.contains("left out: it is the cache"), "{}", done.stderr);
+    }
+    let stats = sandbox.cairn(words).succeeds().stderr;
+    let stats: Value = serde_json::from_str(&stats[stats.find('{').unwrap()..]).unwrap();
+    assert_eq!(stats["known"], stats["chunks"]);
+    sandbox.cairn("tar -i -s store new.caidx tree").succeeds_silently();
+    assert!(sandbox.cairn("list -s store new.caidx").succeeds().text().contains("cache"));
+    assert!(!sandbox.cairn("list -s store cached.caidx").succeeds().text().contains("cache"));
+}
+
+#[test]
 fn it_is_for_chunks_of_directories() {
     let sandbox = tree();
     sandbox.refuses("tar --cache-dir cache out.catar tree", &["--cache-dir", "-i"]);

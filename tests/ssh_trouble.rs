@@ -285,3 +285,53 @@ fn what_cannot_be_done_by_ssh_is_said() {
     let refusal = "encryption is not supported by casync protocol (ssh://) stores";
     sandbox.refuses("extract -s ssh://there/s blob.caibx out", &["ssh://there/s", refusal]);
 }
+
+#[test]
+fn an_index_behind_ssh_is_whole_or_an_error() {
+    let sandbox = Sandbox::with_store(&text(300_000));
+    let index = sandbox.read("blob.caibx");
+    let serves = Frame::Hello(services::SERVES_INDEX);
+    let piece = |bytes: &[u8]| Frame::Index(bytes.to_vec().into());
+    let words = "list-chunks -e 0 ssh://there/blob.caibx";
+    let whole = [serves.clone(), piece(&index[..50]), piece(&index[50..]), Frame::IndexEof];
+    sandbox.write("answer", &written(&whole));
+    let listed = by(&sandbox, CANNED, words).succeeds();
+    assert_eq!(listed.stdout, sandbox.cairn("list-chunks blob.caibx").succeeds().stdout);
+    let cut = piece(&index[..index.len() - 40]);
+    let gave_up = Frame::Abort { errno: 5, reason: "the disk is on fire".into() };
+    for (frames, part) in [
+        (vec![serves.clone(), cut.clone(), Frame::IndexEof], "index"),
+        (vec![serves.clone(), piece(&[7; 200]), Frame::IndexEof], "not an index"),
+        (vec![serves.clone(), Frame::IndexEof], "index"),
+        (vec![serves.clone(), cut.clone(), Frame::Goodbye], "GOODBYE out of place"),
+        (vec![serves.clone(), cut, gave_up], "gave up: the disk is on fire"),
+        (vec![SERVES], "an index"),
+    ] {
+        sandbox.write("answer", &written(&frames));
+        by(&sandbox, CANNED, words).fails(&["ssh://there/blob.caibx", part]);
+    }
+}
+
+#[test]
+fn an_index_is_pushed_with_all_its_bytes() {
+    let sandbox = Sandbox::with_blob(&text(300_000));
+    let accepts = Frame::Hello(services::ACCEPTS_INDEX);
+    let words = "make -e 0 -s store ssh://there/blob.caibx blob";
+    sandbox.write("answer", &written(&[accepts.clone(), Frame::Goodbye]));
+    by(&sandbox, CANNED, words).succeeds();
+    sandbox.cairn("make blob.caibx blob").succeeds();
+    let index = sandbox.read("blob.caibx");
+    let expected =
+        [Frame::Hello(services::PUSHES_INDEX), Frame::Index(index.into()), Frame::IndexEof];
+    let expected = joined(&[&written(&expected), &written(&[Frame::Goodbye])]);
+    assert!(sandbox.read("heard") == expected);
+    let gave_up = Frame::Abort { errno: 28, reason: "full".into() };
+    for (frames, part) in [
+        (vec![accepts.clone(), gave_up], "gave up: full"),
+        (vec![accepts, Frame::IndexEof], "INDEX_EOF out of place"),
+        (vec![Frame::Hello(services::SERVES_INDEX)], "an index"),
+    ] {
+        sandbox.write("answer", &written(&frames));
+        by(&sandbox, CANNED, words).fails(&["ssh://there/blob.caibx", part]);
+    }
+}

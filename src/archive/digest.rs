@@ -35,6 +35,22 @@ pub fn digest(
     digest
 }
 
+/// The digest of all bytes of a blob, whatever they are.
+pub fn digest_blob(
+    input: &Input,
+    digest: Digest,
+    workers: usize,
+    monitor: &dyn Monitor,
+) -> Result<ChunkId> {
+    let mut hasher = digest.hasher();
+    monitor.start("Reading", Unit::Bytes, input.size());
+    let done = input.in_whole(0..input.size().unwrap_or_default(), workers, monitor, |from| {
+        read_all(input, from, monitor, &mut |bytes| hasher.update(bytes))
+    });
+    monitor.finish();
+    done.map(|()| hasher.finish())
+}
+
 /// The digest of the bytes of a file in an archive, or of the archive that a directory in it would be.
 pub fn digest_at(
     input: &Input,

@@ -1,11 +1,18 @@
 //! All that is known of one node of an archive.
 
+use std::os::fd::AsFd;
+use std::path::Path;
+
 use cairn_formats::catar::{Body, Found};
 use cairn_formats::{ChunkId, flags};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::input::Input;
 use super::walk::simple;
-use crate::{Monitor, Result, Unit};
+use crate::tree::Shift;
+use crate::tree::attributes;
+use crate::tree::record::Recorder;
+use crate::{Error, Monitor, Result, Unit};
 
 /// What is known of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +28,21 @@ pub struct Stat {
     /// The digest of metadata and bytes, of all but directories: files of which it is the same may be links to
     /// one.
     pub whole: Option<ChunkId>,
+    /// Whether it has a project whose quota counts, be it number 0. Of archives only the number says so.
+    pub has_project: bool,
+}
+
+/// What an archive of a directory would say of the directory itself.
+pub fn stat_directory(root: &Path, features: u64, shift: Option<Shift>) -> Result<Stat> {
+    let open = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = openat(CWD, root, open, Mode::empty());
+    let directory = directory.map_err(|e| Error::io("open", root)(e.into()))?;
+    let has_project =
+        features & flags::QUOTA_PROJID != 0 && attributes::has_project(directory.as_fd());
+    let recorded = Recorder::new(features, shift).record_root(directory);
+    let node = recorded.map_err(|failure| failure.at(root))?.node;
+    let found = Found { node, start: 0, body: 0, end: 0 };
+    Ok(Stat { path: Vec::new(), found, features, content: None, whole: None, has_project })
 }
 
 /// Looks up a node, and digests it.
@@ -28,7 +50,9 @@ pub fn stat(input: &Input, path: &[u8], workers: usize, monitor: &dyn Monitor) -
     let archive = input.archive()?;
     let found = input.find(&archive, path)?;
     let features = archive.features();
-    let mut stat = Stat { path: simple(path), found, features, content: None, whole: None };
+    let has_project = found.node.projid != 0;
+    let path = simple(path);
+    let mut stat = Stat { path, found, features, content: None, whole: None, has_project };
     if !stat.found.node.is_directory() {
         monitor.start("Reading", Unit::Bytes, Some(stat.found.end - stat.found.start));
         let digested = digest(input, &mut stat, workers, monitor);

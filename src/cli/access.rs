@@ -40,6 +40,11 @@ impl<'a> Access<'a> {
         Self { context, flags: Flags::default(), rate: None }
     }
 
+    /// Of a command that has none either, but a limit.
+    pub(super) fn limited(context: &'a Context, rate: Option<Rate>) -> Self {
+        Self { rate, ..Self::without_flags(context) }
+    }
+
     /// Reads several indexes.
     pub(super) fn indexes(&self, locations: &[Location]) -> anyhow::Result<Vec<Index>> {
         locations.iter().map(|location| self.index(location)).collect()
@@ -47,13 +52,18 @@ impl<'a> Access<'a> {
 
     /// Reads an index whose ids must be made with the digest the user said.
     pub(super) fn index(&self, location: &Location) -> anyhow::Result<Index> {
-        let index = read_index(location, &self.index_place(location)?).map_err(Error::from)?;
+        let index = self.any_index(location)?;
         if index.digest() != self.context.digest {
             let uses = index.digest();
             let location = location.without_secrets();
             anyhow::bail!("{location}: the index uses {uses}; say so with --digest {uses}");
         }
         Ok(index)
+    }
+
+    /// Reads an index, whatever its ids are made with.
+    pub(super) fn any_index(&self, location: &Location) -> anyhow::Result<Index> {
+        Ok(read_index(location, &self.index_place(location)?).map_err(Error::from)?)
     }
 
     /// How the place that an index is in is reached. A place that is not configured for indexes is

@@ -1,7 +1,7 @@
 //! `cairn extract`
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cairn::Error;
 use cairn::extract::{ExtractOptions, ExtractStats, extract};
@@ -54,14 +54,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
-    if let Location::Local(index) = &args.index {
-        let both = index.metadata().ok().zip(args.output.metadata().ok());
-        anyhow::ensure!(
-            *index != args.output && both.is_none_or(|(a, b)| !options::is_same_file(&a, &b)),
-            "{}: input and output are the same file",
-            index.display()
-        );
-    }
+    check_output(&args.index, &args.output)?;
     // The index first: where it comes through a pipe, its maker may still be making the store.
     let access = Access::new(context, &args.reach);
     let index = access.index(&args.index)?;
@@ -74,6 +67,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         trust_seeds: args.seeds.trust_seeds,
         flush: args.fsync,
         workers: args.reach.concurrency.workers(store.in_flight()),
+        ..ExtractOptions::default()
     };
     let seeds = args.seeds.open(&index, &args.index, options.workers, context, &access)?;
     let seed_count = seeds.len() as u64;
@@ -92,6 +86,18 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
             stats.fetched, stats.seeded, stats.in_place, stats.zero, stats.own
         ),
         stats.bytes,
+    );
+    Ok(())
+}
+
+/// Refuses to write over the index that is read.
+pub(super) fn check_output(index: &Location, output: &Path) -> anyhow::Result<()> {
+    let Location::Local(index) = index else { return Ok(()) };
+    let both = index.metadata().ok().zip(output.metadata().ok());
+    anyhow::ensure!(
+        *index != output && both.is_none_or(|(a, b)| !options::is_same_file(&a, &b)),
+        "{}: input and output are the same file",
+        index.display()
     );
     Ok(())
 }

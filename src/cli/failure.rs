@@ -9,11 +9,11 @@ use cairn::Error;
 use super::program::Program;
 
 /// Prints what is wrong with the command line, or the help that was asked for, and returns the exit
-/// code: 0 for help, 2 for wrong use, but 1 as desync.
+/// code: 0 for help, 2 for wrong use, but 1 as desync and casync.
 pub(super) fn misuse(error: &clap::Error, program: Program) -> ExitCode {
-    if program == Program::Desync && error.use_stderr() {
+    if program != Program::Cairn && error.use_stderr() {
         let text = error.render().to_string();
-        let _ = writeln!(io::stderr(), "Error: {}", summary(&text));
+        let _ = writeln!(io::stderr(), "{}: {}", word(program), summary(&text));
         return ExitCode::from(1);
     }
     let _ = error.print();
@@ -47,17 +47,24 @@ pub(super) fn report(error: &anyhow::Error, signal: Option<u8>, program: Program
     }
     // Where standard error is closed or full, the exit code has to do.
     let mut output = io::stderr();
-    let word = match program {
-        Program::Cairn => "error",
-        Program::Desync => "Error",
-    };
-    let _ = writeln!(output, "{word}: {}", one_line(error));
-    if let Some(hint) = hint(error) {
+    let _ = writeln!(output, "{}: {}", word(program), one_line(error));
+    // Hints name flags, and casync's are others.
+    if program != Program::Casync
+        && let Some(hint) = hint(error)
+    {
         let _ = writeln!(output, "hint: {hint}");
     }
     match (error.downcast_ref(), signal) {
         (Some(Error::Interrupted), Some(signal)) => ExitCode::from(128 + signal),
         _ => ExitCode::from(failed),
+    }
+}
+
+/// What lines about errors begin with.
+fn word(program: Program) -> &'static str {
+    match program {
+        Program::Cairn | Program::Casync => "error",
+        Program::Desync => "Error",
     }
 }
 

@@ -140,6 +140,16 @@ fn is_named_as_index(path: &Path) -> bool {
 pub(super) fn open_archive(path: &Path, signals: &Signals) -> anyhow::Result<Input> {
     let file = File::open(path).map_err(Error::io("open", path))?;
     let kind = file.metadata().map_err(Error::io("read", path))?.file_type();
+    of_file(file, kind, path, signals)
+}
+
+/// What was opened as a file, or as something that is read once.
+pub(super) fn of_file(
+    file: File,
+    kind: FileType,
+    path: &Path,
+    signals: &Signals,
+) -> anyhow::Result<Input> {
     if is_read_anywhere(kind) {
         return Ok(Input::of_file(file, path)?);
     }

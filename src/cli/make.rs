@@ -75,6 +75,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         level: args.cutting.level,
         archive: args.index.to_string().ends_with(".caidx"),
         repair: args.repair,
+        whole: false,
         workers: args
             .reach
             .concurrency
@@ -99,7 +100,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
 
 /// Refuses early what would fail after all the work: an index in place of the input, of a
 /// directory, or in a directory that is not there.
-fn check_place(index: &Path, input: &Metadata) -> anyhow::Result<()> {
+pub(super) fn check_place(index: &Path, input: &Metadata) -> anyhow::Result<()> {
     if let Ok(metadata) = index.metadata() {
         anyhow::ensure!(
             !is_same_file(&metadata, input),

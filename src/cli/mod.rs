@@ -11,13 +11,15 @@
 //! signals        an orderly end                  outlet         where bytes in their order go
 //! selection      what of a tree is recorded      failure        an error -> a line and an exit code
 //! json           what scripts read               pipes   what pull and push share
-//! looked_into    archives to look into
+//! looked_into    archives to look into   tree_seeds     directories with chunks of them
+//! casync         the same jobs in casync's words
 //! ```
 
 mod access;
 mod age;
 mod awaited;
 mod cache;
+mod casync;
 mod cat;
 mod chop;
 mod chunk;
@@ -59,6 +61,7 @@ mod stat;
 mod store_file;
 mod store_flags;
 mod tar;
+mod tree_seeds;
 mod untar;
 mod verify;
 mod verify_index;
@@ -150,6 +153,7 @@ enum Command {
     Config(config::Args),
     Manpage(manpage::Args),
     Completion(completion::Args),
+    Casync(casync::Args),
     /// Print the version
     Version,
 }
@@ -168,6 +172,14 @@ struct Context {
 pub(crate) fn main() -> ExitCode {
     let program = Program::called();
     let words: Vec<OsString> = env::args_os().collect();
+    match (program, &words[..]) {
+        (Program::Casync, [_, rest @ ..]) => return casync::main(rest),
+        // Flags behind it are casync's, also those that cairn has, too.
+        (Program::Cairn, [_, word, rest @ ..]) if word == casync::NAME => {
+            return casync::main(rest);
+        }
+        _ => {}
+    }
     let cli: Cli = match command_line::read(&words) {
         Ok(cli) => cli,
         Err(e) => return failure::misuse(&e, program),
@@ -210,6 +222,7 @@ fn run(cli: Cli, program: Program, signals: Signals) -> anyhow::Result<()> {
         // What these say is of the program itself: no configuration is read, so none can be wrong.
         Some(Command::Manpage(args)) => manpage::run(&args, program),
         Some(Command::Completion(args)) => completion::run(&args, program),
+        Some(Command::Casync(_)) => anyhow::bail!("`casync` must be the first word behind `cairn`"),
         Some(Command::Version) => print(&Cli::command().render_version()),
         None => print(&Cli::command().bin_name(program.name()).render_help()),
     }

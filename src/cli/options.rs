@@ -27,13 +27,23 @@ const SUFFIX_VARIABLE: &str = "CASYNC_COMPRESSED_CHUNK_SUFFIX";
 /// A worker that waits has a batch of chunks on its way, about twice as many.
 const REQUESTS_PER_WORKER: usize = 16;
 
+/// Workers, and requests under way, if nothing is said.
+const DEFAULT_WORKERS: NonZeroUsize = NonZeroUsize::new(10).unwrap();
+
 /// How many workers.
 #[derive(Debug, Args)]
 pub(super) struct Concurrency {
     /// Number of workers, no more than there are processors, and of requests under way to a store
     /// far away
-    #[arg(short = 'n', long = "concurrency", value_name = "N", default_value = "10")]
+    #[arg(short = 'n', long = "concurrency", value_name = "N", default_value_t = DEFAULT_WORKERS)]
     workers: NonZeroUsize,
+}
+
+impl Default for Concurrency {
+    /// As if nothing was said.
+    fn default() -> Self {
+        Self { workers: DEFAULT_WORKERS }
+    }
 }
 
 impl Concurrency {
@@ -116,7 +126,7 @@ pub(super) struct Cutting {
 }
 
 /// How chunks are written.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(super) struct WriteOptions {
     /// Store chunks as they are instead of compressed
     #[arg(long)]

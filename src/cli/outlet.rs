@@ -21,13 +21,18 @@ pub(super) fn is_stream(path: &Path) -> bool {
 
 /// Opens an output. Returns it, and what it is called in errors.
 pub(super) fn open(path: &Path) -> anyhow::Result<(Output, &Path)> {
+    open_as(path, 0o666)
+}
+
+/// The same. A new file gets these mode bits, before the umask.
+pub(super) fn open_as(path: &Path, mode: u32) -> anyhow::Result<(Output, &Path)> {
     if is_stdout(path) {
         let name = Path::new("standard output");
         // Past the standard library's buffer, which looks for line ends.
         let file = io::stdout().as_fd().try_clone_to_owned().map(File::from);
         return Ok((Output::Stream(file.map_err(Error::io("open", name))?), name));
     }
-    let output = Output::create(path, 0o666).map_err(Error::io("create", path))?;
+    let output = Output::create(path, mode).map_err(Error::io("create", path))?;
     Ok((output, path))
 }
 

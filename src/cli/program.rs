@@ -1,4 +1,4 @@
-//! The name the program was called by. As `desync` it behaves as scripts for desync expect.
+//! The name the program was called by. As `desync` and `casync` it behaves as scripts for these expect.
 
 use std::env;
 use std::path::Path;
@@ -10,6 +10,9 @@ pub(super) enum Program {
     /// Called through a link of this name: wrong use ends with 1, errors begin with `Error: `, and
     /// desync's configuration file comes first.
     Desync,
+    /// Called through a link of this name, or as `cairn casync`: the words are those of casync, and
+    /// wrong use ends with 1.
+    Casync,
 }
 
 impl Program {
@@ -17,6 +20,7 @@ impl Program {
         let path = env::args_os().next().unwrap_or_default();
         match Path::new(&path).file_name() {
             Some(name) if name == "desync" => Program::Desync,
+            Some(name) if name == "casync" => Program::Casync,
             _ => Program::Cairn,
         }
     }
@@ -25,6 +29,7 @@ impl Program {
         match self {
             Program::Cairn => "cairn",
             Program::Desync => "desync",
+            Program::Casync => "casync",
         }
     }
 }

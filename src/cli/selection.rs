@@ -13,38 +13,38 @@ pub(super) struct Selection {
     /// Record this of files; without it, the best of what casync knows. May be given several times, or as
     /// a list; --with=help names all
     #[arg(long, value_name = "FEATURE", value_delimiter = ',', value_parser = feature)]
-    with: Vec<u64>,
+    pub(super) with: Vec<u64>,
 
     /// Do not record this of files
     #[arg(long, value_name = "FEATURE", value_delimiter = ',', value_parser = feature)]
-    without: Vec<u64>,
+    pub(super) without: Vec<u64>,
 
     /// Leave out files marked with `chattr +d`
     #[arg(long, value_name = "BOOL", default_value = "yes", value_parser = boolean, action = ArgAction::Set, num_args = 0..=1,
           default_missing_value = "yes", require_equals = true)]
-    exclude_nodump: bool,
+    pub(super) exclude_nodump: bool,
 
     /// Leave out other mounts, with the directories or files they are mounted on
     #[arg(long, value_name = "BOOL", default_value = "no", value_parser = boolean,
           action = ArgAction::Set, num_args = 0..=1, default_missing_value = "yes", require_equals = true)]
-    exclude_submounts: bool,
+    pub(super) exclude_submounts: bool,
 
     /// The same, as tar says it
     #[arg(short = 'x', long)]
-    one_file_system: bool,
+    pub(super) one_file_system: bool,
 
     /// Leave out what `.caexclude` files in the tree name
     #[arg(long, value_name = "BOOL", default_value = "yes", value_parser = boolean, action = ArgAction::Set, num_args = 0..=1,
           default_missing_value = "yes", require_equals = true)]
-    exclude_file: bool,
+    pub(super) exclude_file: bool,
 
     /// Subtract this from the numbers of users and groups; an error if one is less
     #[arg(long, value_name = "N")]
-    uid_shift: Option<u32>,
+    pub(super) uid_shift: Option<u32>,
 
     /// After that take the numbers modulo this; 4294967296 for not at all
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
-    uid_range: Option<u64>,
+    pub(super) uid_range: Option<u64>,
 }
 
 impl Given<Selection> {

@@ -155,7 +155,7 @@ impl ServerFlags {
 
     fn open_log(&self, path: &Path, program: Program) -> anyhow::Result<AccessLog> {
         let usual = match program {
-            Program::Cairn => LogStyle::Common,
+            Program::Cairn | Program::Casync => LogStyle::Common,
             Program::Desync => LogStyle::Desync,
         };
         let style = self.access_log_format.unwrap_or(usual);

@@ -37,8 +37,13 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         args.sources.open(&args.archive, &access, Tell::ByContent, context.digest)?;
     let progress = context.progress.without_lines();
     let stat = stat(&input, &bytes_of(args.subpath.as_ref()), workers, &progress)?;
+    print(&stat)
+}
+
+/// Prints casync's lines.
+pub(super) fn print(stat: &Stat) -> anyhow::Result<()> {
     let text: String =
-        lines(&stat).iter().map(|(name, value)| format!("{name:>8}: {value}\n")).collect();
+        lines(stat).iter().map(|(name, value)| format!("{name:>8}: {value}\n")).collect();
     io::stdout().write_all(text.as_bytes()).map_err(Error::io("write to", "standard output"))?;
     Ok(())
 }
@@ -72,7 +77,7 @@ fn lines(stat: &Stat) -> Vec<(&'static str, String)> {
             (None, false) => {}
         }
     }
-    if node.projid != 0 {
+    if stat.has_project {
         lines.push(("ProjID", node.projid.to_string()));
     }
     match &node.body {

@@ -120,6 +120,13 @@ pub(super) struct Given<T> {
     given: Vec<Id>,
 }
 
+impl<T: Default> Default for Given<T> {
+    /// Nothing was typed.
+    fn default() -> Self {
+        Self { flags: T::default(), given: Vec::new() }
+    }
+}
+
 impl<T> Given<T> {
     /// Whether this flag, named as its field, was typed.
     pub(super) fn is_given(&self, flag: &str) -> bool {

@@ -154,6 +154,7 @@ impl Args {
             level: self.cutting.level,
             archive: true,
             repair: false,
+            whole: false,
             workers: options.workers,
         };
         let store: Option<&dyn WriteStore> = Some(&*store);

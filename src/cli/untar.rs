@@ -15,7 +15,6 @@ use cairn::archive::unpack::{Source, UnpackOptions, UnpackStats, unpack};
 use cairn::archive::walk::simple;
 use cairn_formats::catar::Decoder;
 use cairn_formats::{Index, flags};
-use cairn_store::combine::Router;
 use cairn_store::{Location, Store};
 use clap::{ArgAction, Parser, ValueEnum};
 
@@ -27,7 +26,7 @@ use super::outlet::{self, Patient};
 use super::read_cache::ReadCache;
 use super::selection::{boolean, feature};
 use super::store_flags::StoreFlags;
-use super::{Context, failure};
+use super::{Context, failure, tree_seeds};
 
 /// Restore an archive, or a part of it, into a directory
 ///
@@ -138,7 +137,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         context.signals.catch()?;
         let seeds = args.seeds(&index, context)?;
         let workers = args.reach.concurrency.workers(store.in_flight());
-        let store = behind(&seeds, store);
+        let store = tree_seeds::in_front_of(&seeds, store);
         let name = PathBuf::from(args.archive.without_secrets());
         let source = Source::index(&index, store.as_ref(), &name).seeded(&seeds);
         return restore(args, context, &source, workers);
@@ -198,6 +197,7 @@ fn restore(
         numeric_owner: args.numeric_owner,
         path: args.path(),
         workers,
+        ..UnpackOptions::default()
     };
     let done = unpack(source, &args.target, &options, &context.progress);
     let stats = match done {
@@ -214,17 +214,8 @@ fn restore(
     Ok(())
 }
 
-/// A store that is asked for what seeds do not have.
-fn behind<'a>(seeds: &'a [TreeSeed], store: Box<dyn Store>) -> Box<dyn Store + 'a> {
-    if seeds.is_empty() {
-        return store;
-    }
-    let seeds = seeds.iter().map(|seed| Box::new(seed) as Box<dyn Store + 'a>);
-    Box::new(Router::<Box<dyn Store + 'a>>::new(seeds.chain([store as _]).collect()))
-}
-
 /// Says what files could not be given. To have lost something of them is an error.
-fn report(stats: &UnpackStats) -> anyhow::Result<()> {
+pub(super) fn report(stats: &UnpackStats) -> anyhow::Result<()> {
     let mut lost = 0;
     for refusal in &stats.refusals {
         let (count, words) = (refusal.count, refusal.what.words());
@@ -253,25 +244,9 @@ impl Args {
         let is_far = list::all(&self.store).any(|store| matches!(store, Location::Remote { .. }));
         let is_seed = self.seed_output.unwrap_or(is_far)
             && self.target.read_dir().is_ok_and(|mut names| names.next().is_some());
-        let target = is_seed.then_some(&self.target);
+        let target = is_seed.then_some(&*self.target);
         let workers = self.reach.concurrency.processors();
-        let mut seeds = Vec::new();
-        for root in self.seed.iter().chain(target) {
-            let progress = context.progress.without_lines();
-            match TreeSeed::scan(root, index, workers, &progress) {
-                Ok(seed) => {
-                    let (common, all) = (seed.common(index), index.len());
-                    tracing::info!(seed = %root.display(), "has {common} of {all} chunks");
-                    seeds.push(seed);
-                }
-                // Nobody asked for it, and it is done without.
-                Err(e) if Some(root) == target && !matches!(e, cairn::Error::Interrupted) => {
-                    failure::warn(&format!("no chunks are taken from the target: {e}"));
-                }
-                Err(e) => return Err(e.into()),
-            }
-        }
-        Ok(seeds)
+        tree_seeds::scan(&self.seed, target, index, workers, context)
     }
 
     /// Writes the archive as a tar.

@@ -44,6 +44,8 @@ pub struct ExtractOptions {
     pub regenerate: bool,
     /// Share blocks with seeds without reading them first: what the seed's index says is believed.
     pub trust_seeds: bool,
+    /// Copy from seeds also where blocks could be shared with them.
+    pub is_apart: bool,
     /// Return only when the output has reached the disk.
     pub flush: bool,
     /// How many threads work, at least 1.
@@ -52,7 +54,14 @@ pub struct ExtractOptions {
 
 impl Default for ExtractOptions {
     fn default() -> Self {
-        Self { in_place: false, regenerate: false, trust_seeds: false, flush: false, workers: 1 }
+        Self {
+            in_place: false,
+            regenerate: false,
+            trust_seeds: false,
+            is_apart: false,
+            flush: false,
+            workers: 1,
+        }
     }
 }
 
@@ -119,8 +128,10 @@ impl Job<'_> {
         self.monitor.advance(is_there.iter().filter(|&&is_there| is_there).count() as u64);
         let mut missed = 0;
         loop {
-            let blocks: Vec<Option<u64>> =
-                seeds.iter().map(|seed| self.target.block_shared_with(seed.file())).collect();
+            let shared = |seed: &Seed| {
+                (!self.options.is_apart).then(|| self.target.block_shared_with(seed.file()))?
+            };
+            let blocks: Vec<Option<u64>> = seeds.iter().map(shared).collect();
             let plan = self.plan(&is_there, &seeds, &blocks);
             let filling = Filling {
                 index: self.index,

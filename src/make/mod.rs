@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use cairn_formats::chunker::{CutRule, Cutter, Piece, Stitcher};
 use cairn_formats::coding::DEFAULT_LEVEL;
+use cairn_formats::digest::Hasher;
 use cairn_formats::{Chunk, ChunkId, ChunkSizes, Digest, Index, flags, is_zero};
 use cairn_store::WriteStore;
 
@@ -28,6 +29,9 @@ use crate::buffer::Buffer;
 use crate::flow::{Gather, Stop, Turns, crew};
 use crate::storing::{Coders, Storing};
 use crate::{Monitor, Result, Unit};
+
+/// Zeros of a hole that are hashed at once, in bytes.
+const ZEROS: usize = 64 << 10;
 
 /// How a blob is cut and stored.
 #[derive(Clone, Debug)]
@@ -45,6 +49,9 @@ pub struct MakeOptions {
     pub archive: bool,
     /// Whether chunks that the store has already are read and, if damaged, written again.
     pub repair: bool,
+    /// Whether the digest of the whole blob is wanted as well. It is computed in the order of the blob, and
+    /// so no faster than one processor does it.
+    pub whole: bool,
     /// How many threads work, at least 1.
     pub workers: usize,
 }
@@ -58,6 +65,7 @@ impl Default for MakeOptions {
             level: DEFAULT_LEVEL,
             archive: false,
             repair: false,
+            whole: false,
             workers: 1,
         }
     }
@@ -76,6 +84,8 @@ pub struct MakeStats {
     pub stored: u64,
     /// Plain bytes in these.
     pub stored_bytes: u64,
+    /// The digest of the whole blob, if it was wanted.
+    pub whole: Option<ChunkId>,
 }
 
 /// Cuts a blob, puts the chunks the store does not have yet, and returns the index.
@@ -149,6 +159,7 @@ pub(crate) fn chunks_of(
         source,
         stop: &stop,
         stitcher: Turns::new(&stop, Stitcher::new(&cutter)),
+        whole: options.whole.then(|| Turns::new(&stop, options.digest.hasher())),
         counts: Counts::default(),
     };
     let gather = Gather::new(|runs: Vec<Repeated>| {
@@ -168,7 +179,9 @@ pub(crate) fn chunks_of(
         monitor.finish();
         synced?;
     }
-    Ok(job.stats())
+    let stats = job.stats();
+    let whole = job.whole.map(|hasher| hasher.into_inner().finish());
+    Ok(MakeStats { whole, ..stats })
 }
 
 /// What the workers share.
@@ -182,6 +195,7 @@ struct Job<'a> {
     source: &'a dyn Source,
     stop: &'a Stop,
     stitcher: Turns<'a, Stitcher<'a>>,
+    whole: Option<Turns<'a, Hasher>>,
     counts: Counts,
 }
 
@@ -216,6 +230,11 @@ impl Job<'_> {
                 // Another worker has failed; the error is its to report.
                 return Ok(());
             };
+            if let Some(whole) = &self.whole {
+                let add = |hasher: &mut Hasher| hash(hasher, &stretch, window, self.monitor);
+                let Some(added) = whole.take(number, add) else { return Ok(()) };
+                added?;
+            }
             let (runs, chunks) = self.name(&pieces, window);
             self.put(&chunks, &mut coders)?;
             self.monitor.advance(stretch.len());
@@ -245,6 +264,7 @@ impl Job<'_> {
             known: self.counts.known.load(Ordering::Relaxed),
             stored: storing.map_or(0, Storing::stored),
             stored_bytes: storing.map_or(0, Storing::stored_bytes),
+            whole: None,
         }
     }
 
@@ -295,4 +315,29 @@ impl Job<'_> {
         }
         (runs, chunks)
     }
+}
+
+/// Adds a stretch to the digest of the whole blob.
+fn hash(
+    hasher: &mut Hasher,
+    stretch: &Stretch<'_>,
+    window: &[u8],
+    monitor: &dyn Monitor,
+) -> Result<()> {
+    match *stretch {
+        Stretch::Data(_) => hasher.update(window),
+        Stretch::Hole(len) => {
+            let zeros = [0; ZEROS];
+            let mut left = len;
+            while left > 0 {
+                monitor.check()?;
+                let some = left.min(ZEROS as u64);
+                hasher.update(&zeros[..some as usize]);
+                left -= some;
+            }
+        }
+        Stretch::Known(_) => unreachable!("who wants the digest of all reads all"),
+        Stretch::End => {}
+    }
+    Ok(())
 }

@@ -218,6 +218,11 @@ pub fn projid(file: BorrowedFd<'_>, kind: FileSystem) -> io::Result<u32> {
     Ok(supported(ioctl::fsxattr(file))?.map_or(0, |attributes| attributes.projid))
 }
 
+/// Whether the file system of a file or directory has projects.
+pub fn has_project(file: BorrowedFd<'_>) -> bool {
+    ioctl::fsxattr(file).is_ok()
+}
+
 /// Lets the quota of a project count for a file or directory.
 ///
 /// Not written if it is so already; 0 is no error where there are no projects.

@@ -9,6 +9,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use cairn_formats::ChunkId;
 use cairn_store::{Facts, PruneStore, Stored};
 
 use super::verify::ended;
@@ -54,6 +55,17 @@ pub fn prune(
     options: &PruneOptions,
     monitor: &dyn Monitor,
 ) -> Result<PruneStats> {
+    prune_told(store, keep, options, &mut |_| {}, monitor)
+}
+
+/// As [`prune`], and tells of each chunk that is removed or, in a dry run, would be.
+pub fn prune_told(
+    store: &dyn PruneStore,
+    keep: &IdSet,
+    options: &PruneOptions,
+    told: &mut dyn FnMut(&ChunkId),
+    monitor: &dyn Monitor,
+) -> Result<PruneStats> {
     if !options.grace.is_zero() && !store.is_dated() {
         let why =
             "the store does not tell when a chunk was written, so none can be kept for its age";
@@ -61,7 +73,7 @@ pub fn prune(
         return Err(cairn_store::Error::Unsupported { place, why }.into());
     }
     let now = SystemTime::now();
-    let mut job = Job { store, keep, options, now, found: Vec::new(), doomed: Vec::new() };
+    let mut job = Job { store, keep, options, told, now, found: Vec::new(), doomed: Vec::new() };
     let mut stats = PruneStats::default();
     let mut interrupted = Ok(());
     monitor.start("Pruning", Unit::Chunks, None);
@@ -84,6 +96,7 @@ struct Job<'a> {
     store: &'a dyn PruneStore,
     keep: &'a IdSet,
     options: &'a PruneOptions,
+    told: &'a mut dyn FnMut(&ChunkId),
     now: SystemTime,
     /// What may have to be removed, but nothing is known of it yet.
     found: Vec<Stored>,
@@ -152,7 +165,8 @@ impl Job<'_> {
         for ((found, len), outcome) in found.iter().zip(lens).zip(outcomes) {
             match (found, outcome) {
                 (_, Err(e)) => failure = failure.and(Err(e)),
-                (Stored::Chunk(_), Ok(())) => {
+                (Stored::Chunk(id), Ok(())) => {
+                    (self.told)(id);
                     stats.removed += 1;
                     stats.removed_bytes += len;
                 }

@@ -22,7 +22,7 @@ use crate::remote::store::RemoteStore;
 use crate::remote::{RemoteOptions, index};
 #[cfg(feature = "sftp")]
 use crate::sftp::SftpObjects;
-use crate::ssh::SshStore;
+use crate::ssh::{self, SshStore};
 use crate::{CacheOptions, Error, Location, PruneStore, Result, Store, StoreOptions, WriteStore};
 
 /// A store and how it is to be used.
@@ -149,6 +149,9 @@ pub fn open_local(location: &Location, options: &StoreOptions) -> Result<LocalSt
 
 /// Reads an index from a place far away.
 pub(crate) fn read_remote_index(location: &Location, remote: &RemoteOptions) -> Result<Index> {
+    if is_behind_ssh(location) {
+        return remote.retry.run(&remote.stop, || ssh::index::read(location, remote));
+    }
     let (place, name) = index_place(location)?;
     with_backend!(&place, remote, objects => {
         let found = remote.retry.run(&remote.stop, || index::read(&objects, &name, remote))?;
@@ -165,10 +168,17 @@ pub(crate) fn write_remote_index(
     index: &Index,
     remote: &RemoteOptions,
 ) -> Result<()> {
+    if is_behind_ssh(location) {
+        return remote.retry.run(&remote.stop, || ssh::index::write(location, index, remote));
+    }
     let (place, name) = index_place(location)?;
     with_backend!(&place, remote, objects => {
         remote.retry.run(&remote.stop, || index::write(&objects, &name, index, remote))
     })
+}
+
+fn is_behind_ssh(location: &Location) -> bool {
+    matches!(location, Location::Remote { scheme, .. } if scheme == "ssh")
 }
 
 /// The place that a remote index is in, and its name there. A query belongs to the place.
@@ -178,9 +188,6 @@ fn index_place(location: &Location) -> Result<(Location, String)> {
     let Location::Remote { scheme, url } = location else {
         return Err(unsupported("not a place far away"));
     };
-    if scheme == "ssh" {
-        return Err(unsupported("Index storage is not supported by ssh remote stores"));
-    }
     let path_end = url.find(['?', '#']).unwrap_or(url.len());
     let (path, query) = url.split_at(path_end);
     let rest = scheme.len() + "://".len();

@@ -26,6 +26,7 @@ use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -53,6 +54,8 @@ const PURPOSE: &[u8] = b"cairn encoder cache 1";
 #[derive(Debug)]
 pub struct EncoderCache {
     path: PathBuf,
+    /// Device and number of the directory it is in.
+    place: (u64, u64),
     key: [u8; 32],
     features: u64,
     saved: Option<Saved>,
@@ -104,6 +107,8 @@ impl EncoderCache {
         let began = SystemTime::now().duration_since(UNIX_EPOCH);
         let began = began.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX));
         fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
+        let place = directory.metadata().map_err(Error::io("read", directory))?;
+        let place = (place.dev(), place.ino());
         let key = key(root, options, make)?;
         let path = directory.join(format!("{}.tree", &ChunkId::from_bytes(key).to_string()[..32]));
         let bytes = match fs::read(&path) {
@@ -117,7 +122,12 @@ impl EncoderCache {
             names.agree(saved.names()).unwrap_or(false)
         });
         let (found, names) = Default::default();
-        Ok(Self { path, key, features, saved, began, found, names })
+        Ok(Self { path, place, key, features, saved, began, found, names })
+    }
+
+    /// Whether this is the directory all of this is kept in.
+    pub(crate) fn is_in(&self, stat: &Stat) -> bool {
+        self.place == (stat.dev, stat.ino)
     }
 
     /// A file or directory that is the same as then.

@@ -176,15 +176,8 @@ fn files_changed_a_moment_ago_are_not_settled() {
     let options = PackOptions { features: 0, shift: None, skip: None, workers: 1 };
     let cache =
         EncoderCache::open(&directory, root.path(), &options, &MakeOptions::default()).unwrap();
-    let stat = |ctime, lag| Stat {
-        dev: 1,
-        ino: 1,
-        size: 1,
-        mtime: 0,
-        ctime,
-        is_virtual: false,
-        lag,
-    };
+    let stat =
+        |ctime, lag| Stat { dev: 1, ino: 1, size: 1, mtime: 0, ctime, is_virtual: false, lag };
     assert!(cache.is_settled(&stat(cache.began - 1000, Some(999))));
     assert!(!cache.is_settled(&stat(cache.began - 1000, Some(1000))));
     assert!(!cache.is_settled(&stat(cache.began + 1, Some(0))));

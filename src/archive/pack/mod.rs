@@ -111,6 +111,8 @@ pub fn make_archive(
     debug_assert_eq!(flags::digest(options.features), make.digest, "one digest for all");
     let mut index = Index::of_blob(make.digest, make.sizes).with_flags(options.features);
     let notices = Notices::new(monitor);
+    // The digest of all takes all bytes.
+    let input = if make.whole { input.unknown() } else { input };
     let feed = Feed::new(input, options, &notices);
     let window = window(make.workers, make.sizes.max());
     let stream = Stream::new(feed, options.features, window, &notices);

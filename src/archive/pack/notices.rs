@@ -32,10 +32,12 @@ impl<'a> Notices<'a> {
         );
     }
 
-    /// The archive is not archived in itself.
-    pub(super) fn itself(&self, path: &Path) {
+    /// The archive is not archived in itself, nor is what is known of the tree.
+    pub(super) fn own(&self, path: &Path, is_cache: bool) {
         self.left_out.fetch_add(1, Ordering::Relaxed);
-        self.monitor.notice(path, "left out: it is the archive");
+        let why =
+            if is_cache { "left out: it is the cache" } else { "left out: it is the archive" };
+        self.monitor.notice(path, why);
     }
 
     /// A file was changed while it was archived.

@@ -315,7 +315,7 @@ impl<'a> Tree<'a> {
     ) -> Option<(OwnedFd, Stat, Known, Arc<Listing>)> {
         let cache = self.cache.filter(|cache| cache.is_warm())?;
         let (file, stat) = self.recorder.open_directory(directory.file.as_fd(), name)?;
-        let known = cache.find(&stat)?;
+        let known = cache.find(&stat).filter(|_| !cache.is_in(&stat))?;
         let names = Listing::again(&cache.bytes()?[known.names.clone()])?;
         Some((file, stat, known, Arc::new(names)))
     }
@@ -333,11 +333,13 @@ impl<'a> Tree<'a> {
         let recorded = self.recorder.record(directory.file.as_fd(), name, kind);
         match recorded {
             Ok(Recorded::Found(found)) => {
-                let is_skipped = self.skip == Some((found.stat.dev, found.stat.ino));
-                if is_skipped {
-                    self.notices.itself(self.below(&directory.path_of(name)));
+                let is_archive = self.skip == Some((found.stat.dev, found.stat.ino));
+                let is_cache = self.cache.is_some_and(|cache| cache.is_in(&found.stat));
+                if is_archive || is_cache {
+                    self.notices.own(self.below(&directory.path_of(name)), is_cache);
+                    return Ok(None);
                 }
-                Ok(Some(*found).filter(|_| !is_skipped))
+                Ok(Some(*found))
             }
             Ok(Recorded::LeftOut(why)) => {
                 self.notices.left_out(self.below(&directory.path_of(name)), why);

@@ -14,9 +14,12 @@ const BLOCK: u64 = 4096;
 /// Bytes that are compared at once.
 const COMPARED: usize = 256 << 10;
 
-/// Writes bytes at a place in a file where there are none yet: blocks of zeros are left out. Returns whether the
-/// last byte was written, or else the file may be too short.
-pub(super) fn write(file: &File, at: u64, bytes: &[u8]) -> io::Result<bool> {
+/// Writes bytes at a place in a file where there are none yet: blocks of zeros are left out if there may be
+/// holes. Returns whether the last byte was written, or else the file may be too short.
+pub(super) fn write(file: &File, at: u64, bytes: &[u8], with_holes: bool) -> io::Result<bool> {
+    if !with_holes {
+        return file.write_all_at(bytes, at).map(|()| !bytes.is_empty());
+    }
     let mut from = 0;
     let mut next = 0;
     while next < bytes.len() {

@@ -1,8 +1,11 @@
 //! The one worker who reads the entries of an archive: makes its directories, and jobs of the rest.
 
 use std::cell::RefCell;
+use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use cairn_formats::catar::{Body, Decoder, Item, Node};
@@ -117,7 +120,11 @@ impl<'h, 'a> Entries<'h, 'a> {
         self.wanted.inside.map_or(0, |outside| decoder.depth() - outside)
     }
 
-    fn node(&mut self, decoder: &mut Archive<'h, 'a>, node: Box<Node>) -> Result<()> {
+    fn node(&mut self, decoder: &mut Archive<'h, 'a>, mut node: Box<Node>) -> Result<()> {
+        if let Some(shift) = self.unpack.options.shift {
+            let path = || PathBuf::from(OsStr::from_bytes(decoder.path()));
+            shift.restore(&mut node).map_err(|e| Error::io("restore", path())(e))?;
+        }
         if self.wanted.inside.is_none() {
             if decoder.path() != self.wanted.path {
                 return self.skip(decoder);

@@ -166,9 +166,9 @@ impl<'a> Unpack<'a> {
 
     /// Shares blocks of seeds with a new file that is to have this part of the archive.
     fn share(&self, content: Range<u64>, file: &File) -> io::Result<Shared> {
-        self.sharing
-            .as_ref()
-            .map_or_else(|| Ok(Shared::default()), |sharing| sharing.begin(content, file))
+        // What is shared has the holes of the seed.
+        let sharing = self.sharing.as_ref().filter(|_| !self.options.is_full);
+        sharing.map_or_else(|| Ok(Shared::default()), |sharing| sharing.begin(content, file))
     }
 
     /// Takes bytes of a new file that may have them by sharing.
@@ -181,8 +181,10 @@ impl<'a> Unpack<'a> {
         compared: &mut Buffer,
     ) -> io::Result<()> {
         match &self.sharing {
-            Some(sharing) => sharing.put(shared, file, at, bytes, compared),
-            None => content::write(file, at, bytes).map(drop),
+            Some(sharing) if !self.options.is_full => {
+                sharing.put(shared, file, at, bytes, compared)
+            }
+            _ => content::write(file, at, bytes, !self.options.is_full).map(drop),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use cairn_formats::flags;
 
+use crate::tree::Shift;
 use crate::tree::apply::refusals::Refusal;
 
 /// How an archive is restored.
@@ -20,6 +21,10 @@ pub struct UnpackOptions {
     pub hardlink: bool,
     /// Whether owners are taken by their numbers, whatever their names.
     pub numeric_owner: bool,
+    /// Whether files get no holes where they are zero.
+    pub is_full: bool,
+    /// How the numbers of owners are changed.
+    pub shift: Option<Shift>,
     /// What is restored, as a path in the archive; all if it is empty. What is in a directory comes into the target
     /// itself, anything else by its name.
     pub path: Vec<u8>,
@@ -36,6 +41,8 @@ impl Default for UnpackOptions {
             reflink: true,
             hardlink: false,
             numeric_owner: false,
+            is_full: false,
+            shift: None,
             path: Vec::new(),
             workers: 1,
         }

@@ -137,7 +137,7 @@ impl<'a> Sharing<'a> {
         let first = shared.0.partition_point(|range| range.end <= at);
         for range in shared.0[first..].iter().take_while(|range| range.start < end) {
             let here = range.start.max(at)..range.end.min(end);
-            content::write(file, next, part(next..here.start))?;
+            content::write(file, next, part(next..here.start), true)?;
             next = here.end;
             let mut at = here.start;
             for some in part(here).chunks(COMPARED) {
@@ -149,7 +149,7 @@ impl<'a> Sharing<'a> {
                 at += some.len() as u64;
             }
         }
-        content::write(file, next, part(next..end)).map(drop)
+        content::write(file, next, part(next..end), true).map(drop)
     }
 }
 

@@ -127,7 +127,7 @@ impl Small {
         let end = self.at + bytes.len() as u64;
         let shared = unpack.share(self.at..end, file).map_err(during("write"))?;
         let is_full = if shared.is_empty() {
-            content::write(file, 0, bytes).map_err(during("write"))?
+            content::write(file, 0, bytes, !unpack.options.is_full).map_err(during("write"))?
         } else {
             let put = unpack.put(&shared, file, 0, bytes, &mut worker.compared);
             put.map_err(during("write"))?;

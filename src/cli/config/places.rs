@@ -31,7 +31,7 @@ impl Places {
         let own = config_home.or_else(|| below_home.clone()).map(|at| at.join("cairn/config.json"));
         let desync = below_home.map(|at| at.join("desync/config.json"));
         let both = match program {
-            Program::Cairn => [own, desync],
+            Program::Cairn | Program::Casync => [own, desync],
             Program::Desync => [desync, own],
         };
         Self(both.into_iter().flatten().collect())

@@ -47,8 +47,17 @@ impl Address {
     /// ssh, with a command for the other side: a verb of casync with the index it is about, if any, and
     /// the store.
     pub(super) fn command(&self, programs: &Programs, verb: &str, index: &str) -> Command {
+        self.line(programs, verb, index, &self.path)
+    }
+
+    /// The same of an index, which is at this address, and no store.
+    pub(super) fn index_command(&self, programs: &Programs, verb: &str) -> Command {
+        self.line(programs, verb, &self.path, "-")
+    }
+
+    fn line(&self, programs: &Programs, verb: &str, index: &str, store: &str) -> Command {
         let mut line = programs.remote.clone();
-        line.push(format!(" {verb} - - {} {}", quoted(index), quoted(&self.path)));
+        line.push(format!(" {verb} - - {} {}", quoted(index), quoted(store)));
         let mut command = self.destination.command(&programs.ssh, &[]);
         command.arg(line);
         command
@@ -137,5 +146,8 @@ mod tests {
         let words: Vec<&str> = command.get_args().map(|word| word.to_str().unwrap()).collect();
         assert_eq!(words[..4], ["-p", "22", "--", "me@h"]);
         assert_eq!(words[4], r"casync pull - - - '/it'\''s $HOME'");
+        let command = address.index_command(&programs, "push");
+        let line = command.get_args().last().unwrap().to_str().unwrap();
+        assert_eq!(line, r"casync push - - '/it'\''s $HOME' -");
     }
 }

@@ -4,12 +4,14 @@
 //! here                                            there
 //! client -> pool -> pull, push -> session == ssh == server::pull, server::push -> store
 //!                                                or casync pull, casync push
+//! index -------------------> session == ssh == server::pull, server::push -> index
 //! ```
 //! Reading and writing work with any casync or cairn on the other side, reading with desync too.
 
 mod address;
 mod client;
 pub(crate) mod destination;
+pub(crate) mod index;
 mod patient;
 mod pool;
 mod pull;

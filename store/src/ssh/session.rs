@@ -142,6 +142,21 @@ impl Session {
         let _ = output.into_parts();
     }
 
+    /// Says goodbye and waits until the other side has done what was asked of it: it says so, or it ends well.
+    pub(super) fn finish(mut self) -> Result<()> {
+        self.part();
+        match Frame::read(&mut self.input) {
+            Ok(Some(Frame::Goodbye)) => self.see_off(),
+            Ok(Some(Frame::Abort { errno, reason })) => return Err(self.aborted(errno, &reason)),
+            Ok(Some(other)) => return Err(self.unexpected(&other)),
+            // casync says nothing if it was not asked for chunks as well.
+            Ok(None) if self.wait(FAREWELL).is_some_and(|status| status.success()) => {}
+            Ok(None) => return Err(self.ended()),
+            Err(e) => return Err(self.failed(e)),
+        }
+        Ok(())
+    }
+
     /// Says goodbye and waits for the end, if it does not take long.
     pub(super) fn close(mut self) {
         self.part();
