@@ -377,7 +377,6 @@ fn what_is_refused_is_the_same() {
         "casync list ''",
         "casync mtree x.caibx",
         "casync stat blob",
-        "casync stat tree a",
         "casync digest x.catar link",
         "casync digest x.caibx a",
         "casync digest --what=archive blob",
@@ -416,6 +415,13 @@ fn caches_change_nothing_but_what_is_read() {
     assert_eq!(place.run(again).succeeds().text(), "");
     let listed = place.run("casync list c.caidx").succeeds();
     assert!(listed.text().contains("sub/large") && !listed.text().contains(".cacac"));
+}
+
+#[test]
+fn a_path_in_a_directory_is_looked_at() {
+    let place = Place::new(&base(), Whose::Ours);
+    let said = place.run("casync stat tree sub/large").succeeds();
+    assert!(said.text().starts_with("    File: sub/large\n"), "{}", said.text());
 }
 
 #[test]

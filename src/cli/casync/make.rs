@@ -57,7 +57,14 @@ pub(super) fn run(words: &[OsString], options: &Options, context: &Context) -> a
             Some(digest) => digest,
             None => return Ok(()),
         },
-        (_, Some(root)) => job.archive(&root)?,
+        (_, Some(root)) => {
+            let digest = job.archive(&root)?;
+            // As casync, though all has been read.
+            if options.cache(&root).is_some() {
+                return Ok(());
+            }
+            digest
+        }
         (Some(What::Archive | What::ArchiveIndex), None) => {
             anyhow::bail!("{input}: is no directory, of which archives are made")
         }
