@@ -18,7 +18,8 @@ use std::sync::OnceLock;
 use cairn_formats::{ChunkId, CodedChunk, Coding, Index, IndexChunk};
 use cairn_store::{Result as StoreResult, Store};
 
-use crate::archive::pack::{FileNumber, Map, map};
+use crate::archive::encoder_cache::EncoderCache;
+use crate::archive::pack::{FileNumber, Input, Map, PackOptions, map};
 use crate::make::MakeOptions;
 use crate::{Monitor, Result};
 
@@ -29,6 +30,8 @@ pub struct TreeSeed {
     map: Map,
     /// Where in the archive the tree would be each chunk begins, and its length in bytes.
     chunks: HashMap<ChunkId, (u64, usize)>,
+    /// All of them, by where they begin.
+    order: Vec<(u64, ChunkId)>,
     /// The files of each length and time, once they are asked for.
     alike: OnceLock<HashMap<Alike, Vec<FileNumber>>>,
 }
@@ -39,24 +42,69 @@ type Alike = (u64, Option<i64>);
 impl TreeSeed {
     /// Reads a tree as the archive of an index was made: only then are chunks the same.
     pub fn scan(root: &Path, index: &Index, workers: usize, monitor: &dyn Monitor) -> Result<Self> {
-        let options = MakeOptions {
-            sizes: index.sizes(),
-            digest: index.digest(),
-            workers,
-            ..MakeOptions::default()
-        };
-        let mut chunks = HashMap::new();
+        Self::scan_input(Input::Tree(root), root, index, workers, monitor)
+    }
+
+    /// As [`TreeSeed::scan`], but reads only what has changed since the last time. `cache` is the directory that keeps
+    /// what is known of it, from this time on as well.
+    pub fn scan_changes(
+        root: &Path,
+        index: &Index,
+        workers: usize,
+        cache: &Path,
+        monitor: &dyn Monitor,
+    ) -> Result<Self> {
+        let (options, make) = options(index, workers);
+        let cache = EncoderCache::open(cache, root, &options, &make)?;
+        let seed = Self::scan_input(Input::KnownTree(root, &cache), root, index, workers, monitor)?;
+        cache.save()?;
+        Ok(seed)
+    }
+
+    fn scan_input(
+        input: Input<'_>,
+        root: &Path,
+        index: &Index,
+        workers: usize,
+        monitor: &dyn Monitor,
+    ) -> Result<Self> {
+        let (options, make) = options(index, workers);
+        let (mut chunks, mut order) = (HashMap::new(), Vec::new());
         let mut at = 0;
-        let map = map(root, index.flags(), &options, monitor, &mut |run| {
+        let map = map(input, &options, &make, monitor, &mut |run| {
             chunks.entry(run.id).or_insert((at, run.len));
-            at += run.count * run.len as u64;
+            for _ in 0..run.count {
+                order.push((at, run.id));
+                at += run.len as u64;
+            }
         })?;
-        Ok(Self { root: root.to_owned(), map, chunks, alike: OnceLock::new() })
+        Ok(Self { root: root.to_owned(), map, chunks, order, alike: OnceLock::new() })
     }
 
     /// The directory.
     pub(crate) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Where in the archive the tree would be a chunk begins first.
+    pub(crate) fn place_of(&self, chunk: &IndexChunk) -> Option<u64> {
+        self.chunks.get(&chunk.id).filter(|&&(_, len)| len == chunk.len).map(|&(at, _)| at)
+    }
+
+    /// Whether a chunk begins at this place in the archive the tree would be.
+    pub(crate) fn has_at(&self, at: u64, chunk: &IndexChunk) -> bool {
+        let found = self.order.binary_search_by_key(&at, |&(at, _)| at);
+        found.is_ok_and(|n| self.order[n].1 == chunk.id) && self.place_of(chunk).is_some()
+    }
+
+    /// The records that lie there from this place on.
+    pub(crate) fn records(&self, at: u64) -> Option<&[u8]> {
+        self.map.records(at)
+    }
+
+    /// The path of the file that lies there with all of its so many bytes.
+    pub(crate) fn path_at(&self, at: u64, len: u64) -> Option<&[u8]> {
+        self.map.path_at(at, len)
     }
 
     /// How many chunks of an index it has.
@@ -120,6 +168,13 @@ impl TreeSeed {
     fn name_of(&self, file: FileNumber) -> &[u8] {
         self.map.path(file).file_name().map_or(&[], OsStr::as_bytes)
     }
+}
+
+/// How the archive of an index was made, as far as that is known.
+fn options(index: &Index, workers: usize) -> (PackOptions, MakeOptions) {
+    let (sizes, digest) = (index.sizes(), index.digest());
+    let make = MakeOptions { sizes, digest, workers, ..MakeOptions::default() };
+    (PackOptions { features: index.flags(), shift: None, skip: None, workers }, make)
 }
 
 impl Store for TreeSeed {

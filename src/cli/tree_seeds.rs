@@ -9,10 +9,12 @@ use cairn_store::combine::Router;
 
 use super::{Context, failure};
 
-/// Looks through directories that may have chunks of an index, and through the target if that may have some, too.
+/// Looks through directories that may have chunks of an index, and through the target if that may have some, too; a
+/// directory with what is known of the target saves reading what is known.
 pub(super) fn scan(
     seeds: &[PathBuf],
     target: Option<&Path>,
+    cache: Option<&Path>,
     index: &Index,
     workers: usize,
     context: &Context,
@@ -20,7 +22,11 @@ pub(super) fn scan(
     let mut scanned = Vec::new();
     for root in seeds.iter().map(PathBuf::as_path).chain(target) {
         let progress = context.progress.without_lines();
-        match TreeSeed::scan(root, index, workers, &progress) {
+        let seed = match cache.filter(|_| Some(root) == target) {
+            Some(cache) => TreeSeed::scan_changes(root, index, workers, cache, &progress),
+            None => TreeSeed::scan(root, index, workers, &progress),
+        };
+        match seed {
             Ok(seed) => {
                 let (common, all) = (seed.common(index), index.len());
                 tracing::info!(seed = %root.display(), "has {common} of {all} chunks");

@@ -65,6 +65,11 @@ pub(super) struct Args {
           default_missing_value = "yes", require_equals = true)]
     seed_output: Option<bool>,
 
+    /// Keep in this directory what is known of the target, so that the next update reads and writes no more than what is
+    /// different. Files of which the system says what it said then are taken for what they were
+    #[arg(long, value_name = "DIR")]
+    cache_dir: Option<PathBuf>,
+
     /// Share blocks with files of seeds where the file system can, which is the default
     #[arg(long, value_name = "BOOL", value_parser = boolean, action = ArgAction::Set, num_args = 0..=1,
           default_missing_value = "yes", require_equals = true)]
@@ -140,11 +145,19 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         let store = tree_seeds::in_front_of(&seeds, store);
         let name = PathBuf::from(args.archive.without_secrets());
         let source = Source::index(&index, store.as_ref(), &name).seeded(&seeds);
-        return restore(args, context, &source, workers);
+        restore(args, context, &source, workers)?;
+        if let Some(cache) = &args.cache_dir {
+            let workers = args.reach.concurrency.processors();
+            let progress = context.progress.without_lines();
+            TreeSeed::scan_changes(&args.target, &index, workers, cache, &progress)?;
+        }
+        return Ok(());
     }
-    for (flag, is_given) in
-        [("--seed", !args.seed.is_empty()), ("--seed-output", args.seed_output.is_some())]
-    {
+    for (flag, is_given) in [
+        ("--seed", !args.seed.is_empty()),
+        ("--seed-output", args.seed_output.is_some()),
+        ("--cache-dir", args.cache_dir.is_some()),
+    ] {
         anyhow::ensure!(!is_given, "{flag} is for an index: an archive has all of its bytes");
     }
     args.warn_of_no_store(&access);
@@ -242,11 +255,12 @@ impl Args {
     /// The directories that may have chunks as well.
     fn seeds(&self, index: &Index, context: &Context) -> anyhow::Result<Vec<TreeSeed>> {
         let is_far = list::all(&self.store).any(|store| matches!(store, Location::Remote { .. }));
-        let is_seed = self.seed_output.unwrap_or(is_far)
+        let is_seed = self.seed_output.unwrap_or(is_far || self.cache_dir.is_some())
             && self.target.read_dir().is_ok_and(|mut names| names.next().is_some());
         let target = is_seed.then_some(&*self.target);
         let workers = self.reach.concurrency.processors();
-        tree_seeds::scan(&self.seed, target, index, workers, context)
+        let cache = self.cache_dir.as_deref();
+        tree_seeds::scan(&self.seed, target, cache, index, workers, context)
     }
 
     /// Writes the archive as a tar.

@@ -18,4 +18,5 @@ mod seeds;
 mod shared;
 mod subvolumes;
 mod troubled;
+mod update;
 mod written;

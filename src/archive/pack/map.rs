@@ -131,6 +131,29 @@ impl Map {
         Ok(Some(most))
     }
 
+    /// The records that lie at a place, up to where something else does.
+    pub(crate) fn records(&self, at: u64) -> Option<&[u8]> {
+        let first = self.spans.partition_point(|span| span.at + span.len <= at);
+        match self.spans.get(first)? {
+            &Span { at: start, len, place: Place::Records(from) } => {
+                let (skipped, end) = ((at - start) as usize, from + len as usize);
+                Some(&self.records[from + skipped..end])
+            }
+            _ => None,
+        }
+    }
+
+    /// The path, below the root, of the file of so many bytes that begins at a place.
+    pub(crate) fn path_at(&self, at: u64, len: u64) -> Option<&[u8]> {
+        let first = self.spans.partition_point(|span| span.at < at);
+        let span = self.spans.get(first).filter(|span| (span.at, span.len) == (at, len))?;
+        if let Place::File { path, .. } = &span.place {
+            Some(&self.paths[path.clone()])
+        } else {
+            None
+        }
+    }
+
     /// The parts of a range of the archive that are in files: of which file, from where in it, and which they are.
     pub(crate) fn files_in(
         &self,

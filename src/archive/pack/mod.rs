@@ -129,11 +129,10 @@ pub fn make_archive(
     Ok((index, made, stats))
 }
 
-/// What would lie where in the archive of the tree at `root`. Its chunks go to `each` in their order, and
-/// nowhere else.
+/// What would lie where in the archive of a tree. Its chunks go to `each` in their order, and nowhere else.
 pub(crate) fn map(
-    root: &Path,
-    features: u64,
+    input: Input<'_>,
+    options: &PackOptions,
     make: &MakeOptions,
     monitor: &dyn Monitor,
     each: &mut (dyn FnMut(Repeated) + Send),
@@ -141,14 +140,15 @@ pub(crate) fn map(
     // What is not in a seed is no matter.
     let quiet = Quiet(monitor);
     let notices = Notices::new(&quiet);
-    let options = PackOptions { features, shift: None, skip: None, workers: make.workers };
-    let feed = Feed::new(Input::Tree(root), &options, &notices);
+    let feed = Feed::new(input, options, &notices);
     let window = window(make.workers, make.sizes.max());
-    let stream = Stream::new(feed, features, window, &notices).mapped();
+    let stream = Stream::new(feed, options.features, window, &notices).mapped();
     chunks_of(&stream, None, make, monitor, &mut |run| {
         each(run);
+        (0..run.count).for_each(|_| stream.chunk(run.id, run.len));
         Ok(())
     })?;
+    stream.name_owners();
     Ok(stream.take_map().unwrap_or_default())
 }
 

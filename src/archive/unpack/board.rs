@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 
 use super::bell::Bell;
 use super::source::Source;
+use super::still::Still;
 use super::window::{Spares, Window};
 use crate::Result;
 use crate::buffer::Buffer;
@@ -31,6 +32,8 @@ pub(super) struct Board<'a, J> {
     ahead: usize,
     /// Jobs that may wait before the reader of entries does some itself.
     most_jobs: usize,
+    /// What need not be read.
+    still: Option<Arc<Still<'a>>>,
 }
 
 #[derive(Debug)]
@@ -72,7 +75,11 @@ pub(super) enum Next<J> {
 }
 
 impl<'a, J> Board<'a, J> {
-    pub(super) fn new(source: &'a Source<'a>, workers: usize) -> Self {
+    pub(super) fn new(
+        source: &'a Source<'a>,
+        workers: usize,
+        still: Option<Arc<Still<'a>>>,
+    ) -> Self {
         let bell = Arc::new(Bell::default());
         Self {
             source,
@@ -90,6 +97,7 @@ impl<'a, J> Board<'a, J> {
             is_stopped: AtomicBool::new(false),
             ahead: workers,
             most_jobs: 4 * workers,
+            still,
         }
     }
 
@@ -123,7 +131,14 @@ impl<'a, J> Board<'a, J> {
         if state.is_read || (self.source.is_sequential() && !state.reading.is_empty()) {
             return None;
         }
-        let window = self.source.window_at(state.next);
+        let still = self.still.as_ref();
+        let at = still.map_or(state.next, |still| still.next_unknown(state.next));
+        let window = self.source.window_at(at);
+        let known = still.and_then(|still| still.next_known(at));
+        self.read_window(state, window.start..known.map_or(window.end, |at| at.min(window.end)))
+    }
+
+    fn read_window(&self, state: &mut State<J>, window: Range<u64>) -> Option<Task<J>> {
         if window.is_empty() {
             state.is_read = true;
             return None;
@@ -164,6 +179,15 @@ impl<'a, J> Board<'a, J> {
         }
         let task = if state.reading.iter().any(|reading| reading.contains(&at)) {
             None
+        } else if self.still.is_some() && self.source.size().is_some_and(|size| at < size) {
+            // It is known, but wanted all the same, or it was thought that nothing before was.
+            if state.next > at {
+                // What was read ahead must not hold all buffers.
+                state.ready.clear();
+                (state.next, state.is_read) = (at, false);
+            }
+            let window = self.source.window_at(at);
+            self.read_window(&mut state, window)
         } else if state.is_read && state.reading.is_empty() {
             return Next::End;
         } else {

@@ -85,12 +85,13 @@ impl<'h, 'a> Entries<'h, 'a> {
     fn read(&mut self, decoder: &mut Archive<'h, 'a>) -> Result<()> {
         let mut last = 0;
         loop {
+            let start = decoder.position();
             let item = decoder.next()?;
             self.unpack.monitor.check()?;
             self.unpack.monitor.advance(decoder.position() - last);
             last = decoder.position();
             match item {
-                Some(Item::Node(node)) => self.node(decoder, node)?,
+                Some(Item::Node(node)) => self.node(decoder, start, node)?,
                 Some(Item::Leave) => {
                     if self.wanted.inside.is_some_and(|depth| decoder.depth() < depth + 1) {
                         self.wanted.inside = None;
@@ -120,7 +121,13 @@ impl<'h, 'a> Entries<'h, 'a> {
         self.wanted.inside.map_or(0, |outside| decoder.depth() - outside)
     }
 
-    fn node(&mut self, decoder: &mut Archive<'h, 'a>, mut node: Box<Node>) -> Result<()> {
+    /// Takes a node whose records begin at `start`.
+    fn node(
+        &mut self,
+        decoder: &mut Archive<'h, 'a>,
+        start: u64,
+        mut node: Box<Node>,
+    ) -> Result<()> {
         if let Some(shift) = self.unpack.options.shift {
             let path = || PathBuf::from(OsStr::from_bytes(decoder.path()));
             shift.restore(&mut node).map_err(|e| Error::io("restore", path())(e))?;
@@ -152,12 +159,20 @@ impl<'h, 'a> Entries<'h, 'a> {
             self.open.push(inner);
             return Ok(());
         }
-        if !self.is_wanted(&node.body) {
+        if !self.is_wanted(&node.body) || self.is_there(decoder, start, &node, place) {
             return self.skip(decoder);
         }
         let small = Small { place: Arc::clone(place), name: name.into(), node, at: 0 };
         let hands = self.hands;
         decoder.take_payload(|_, len| hands.borrow_mut().give(small, len))
+    }
+
+    /// Whether a file is in its place already, the same in everything.
+    fn is_there(&self, decoder: &Archive<'h, 'a>, start: u64, node: &Node, place: &Place) -> bool {
+        let (Body::File(len @ 1..), Some(still)) = (&node.body, &self.unpack.still) else {
+            return false;
+        };
+        !place.is_blank && still.has(start, decoder.position(), *len, decoder.path())
     }
 
     fn is_wanted(&self, body: &Body) -> bool {
@@ -183,6 +198,13 @@ struct Feed<'h, 'a>(&'h RefCell<Hands<'a>>);
 impl Read for Feed<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut hands = self.0.borrow_mut();
+        if let Some(records) = hands.unpack.still.as_ref().and_then(|still| still.records(hands.at))
+        {
+            let len = records.len().min(buffer.len());
+            buffer[..len].copy_from_slice(&records[..len]);
+            hands.at += len as u64;
+            return Ok(len);
+        }
         match hands.piece(buffer.len() as u64) {
             Ok(Some((window, range))) => {
                 let len = range.len();

@@ -32,6 +32,7 @@ mod place;
 mod shares;
 mod small;
 mod source;
+mod still;
 mod twins;
 mod window;
 
@@ -52,6 +53,7 @@ use self::large::Large;
 use self::shares::{Shared, Sharing};
 use self::small::Small;
 use self::source::Reading;
+use self::still::Still;
 use self::twins::{Twin, Twins};
 use self::window::Window;
 use crate::buffer::Buffer;
@@ -71,6 +73,11 @@ pub fn unpack<'a>(
     monitor: &'a dyn Monitor,
 ) -> Result<UnpackStats> {
     let seeds = source.seeds();
+    // What the target has already, if all of an archive is restored as it is.
+    let own = seeds
+        .filter(|_| options.path.is_empty() && options.shift.is_none())
+        .and_then(|(index, seeds)| Some((index, seeds.iter().find(|seed| seed.root() == target)?)));
+    let still = own.map(|(index, own)| Arc::new(Still::new(index, own)));
     let unpack = Unpack {
         sharing: seeds.filter(|_| options.reflink).map(|(index, seeds)| Sharing::new(index, seeds)),
         twins: seeds
@@ -81,7 +88,8 @@ pub fn unpack<'a>(
         options,
         monitor,
         apply: Apply::new(options.features, options.numeric_owner),
-        board: Board::new(source, options.workers),
+        board: Board::new(source, options.workers, still.clone()),
+        still,
     };
     monitor.start("Unpacking", Unit::Bytes, source.size());
     let stop = Stop::default();
@@ -114,6 +122,7 @@ struct Unpack<'a> {
     monitor: &'a dyn Monitor,
     apply: Apply,
     board: Board<'a, Job>,
+    still: Option<Arc<Still<'a>>>,
     sharing: Option<Sharing<'a>>,
     twins: Option<Twins<'a>>,
 }

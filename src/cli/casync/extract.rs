@@ -161,7 +161,7 @@ impl Extracting<'_> {
         let own =
             Some(&*target).filter(|_| self.options.seed_output && path.is_empty() && has_names);
         let workers = Concurrency::default().processors();
-        let seeds = tree_seeds::scan(&seeds, own, &index, workers, self.context)?;
+        let seeds = tree_seeds::scan(&seeds, own, None, &index, workers, self.context)?;
         let workers = Concurrency::default().workers(store.in_flight());
         let store = tree_seeds::in_front_of(&seeds, store);
         let name = PathBuf::from(name);

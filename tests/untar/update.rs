@@ -1,0 +1,164 @@
+//! A directory that has one version of a tree becomes another one, whatever of it was there already.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::common::{Sandbox, random};
+
+/// Ways to take what the target has: read anew, or known from the last time.
+const WAYS: [&str; 2] = ["--seed-output", "--cache-dir cache"];
+
+fn tree(sandbox: &Sandbox) {
+    for n in 0..60_u64 {
+        sandbox.write(&format!("tree/{}/{}/f{n}", n % 5, n % 2), &random(n, n as usize * 1500));
+    }
+    sandbox.write("tree/large", &random(99, 3_000_000));
+    sandbox.write("tree/empty", b"");
+    sandbox.sparse("tree/sparse", 4_000_000, &[(1_000_000, &random(3, 50_000))]);
+    symlink("large", sandbox.path("tree/link")).unwrap();
+}
+
+/// Archives the tree and brings the target up to it, which must then be the same in everything.
+fn update(sandbox: &Sandbox, way: &str) {
+    sandbox.cairn("tar -i -s store tree.caidx tree").succeeds_silently();
+    let words = format!("untar -i -s store --delete {way} tree.caidx out");
+    sandbox.cairn(&words).succeeds_silently();
+    let digest = |of: &str| sandbox.cairn(&format!("digest {of}")).succeeds().text().to_owned();
+    assert_eq!(digest("out"), digest("tree"), "{way}");
+}
+
+/// The numbers of all files.
+fn numbers(root: &Path) -> BTreeMap<String, u64> {
+    let mut numbers = BTreeMap::new();
+    for entry in fs::read_dir(root).unwrap() {
+        let path = entry.unwrap().path();
+        let metadata = path.symlink_metadata().unwrap();
+        if metadata.is_dir() {
+            numbers.extend(self::numbers(&path));
+        } else {
+            numbers.insert(path.display().to_string(), metadata.ino());
+        }
+    }
+    numbers
+}
+
+#[test]
+fn an_update_changes_what_is_different_and_nothing_else() {
+    for way in WAYS {
+        let sandbox = Sandbox::new();
+        tree(&sandbox);
+        update(&sandbox, way);
+        let before = numbers(&sandbox.path("out"));
+        update(&sandbox, way);
+        assert_eq!(numbers(&sandbox.path("out")), before, "{way}");
+        sandbox.patch("tree/3/1/f33", 7, b"changed");
+        sandbox.patch("tree/large", 2_000_000, b"changed");
+        update(&sandbox, way);
+        let after = numbers(&sandbox.path("out"));
+        let changed = before.iter().filter(|(path, number)| after[*path] != **number);
+        let changed: Vec<&str> =
+            changed.map(|(path, _)| path.rsplit('/').next().unwrap()).collect();
+        assert_eq!(changed, ["f33", "large"], "{way}");
+    }
+}
+
+#[test]
+fn only_new_chunks_are_fetched() {
+    for way in WAYS {
+        let sandbox = Sandbox::new();
+        tree(&sandbox);
+        update(&sandbox, way);
+        sandbox.cairn("tar -i -s store old.caidx tree").succeeds_silently();
+        sandbox.patch("tree/4/0/f44", 100, b"changed");
+        sandbox.cairn("tar -i -s store tree.caidx tree").succeeds_silently();
+        for id in sandbox.ids("old.caidx") {
+            let _ = fs::remove_file(sandbox.path(&format!("store/{}/{id}.cacnk", &id[..4])));
+        }
+        let words = format!("untar -i -s store {way} tree.caidx out");
+        sandbox.cairn(&words).succeeds_silently();
+        assert_eq!(sandbox.read("out/4/0/f44"), sandbox.read("tree/4/0/f44"));
+    }
+}
+
+/// What is moved has the same chunks, but not in their place.
+#[test]
+fn what_was_moved_is_written_where_it_is_now() {
+    for way in WAYS {
+        let sandbox = Sandbox::new();
+        tree(&sandbox);
+        update(&sandbox, way);
+        fs::rename(sandbox.path("tree/2"), sandbox.path("tree/moved")).unwrap();
+        fs::rename(sandbox.path("tree/large"), sandbox.path("tree/0/large")).unwrap();
+        update(&sandbox, way);
+        fs::rename(sandbox.path("tree/moved"), sandbox.path("tree/4/2")).unwrap();
+        fs::rename(sandbox.path("tree/0"), sandbox.path("tree/9")).unwrap();
+        update(&sandbox, way);
+    }
+}
+
+#[test]
+fn what_was_done_to_the_target_is_undone() {
+    for way in WAYS {
+        let sandbox = Sandbox::new();
+        tree(&sandbox);
+        update(&sandbox, way);
+        sandbox.patch("out/3/1/f33", 7, b"changed");
+        fs::set_permissions(sandbox.path("out/4/0/f44"), fs::Permissions::from_mode(0o600))
+            .unwrap();
+        fs::remove_file(sandbox.path("out/sparse")).unwrap();
+        fs::remove_dir_all(sandbox.path("out/1")).unwrap();
+        fs::remove_file(sandbox.path("out/0/0/f20")).unwrap();
+        fs::create_dir(sandbox.path("out/0/0/f20")).unwrap();
+        fs::rename(sandbox.path("out/2"), sandbox.path("elsewhere")).unwrap();
+        update(&sandbox, way);
+    }
+}
+
+#[test]
+fn a_cache_is_for_indexes() {
+    let sandbox = Sandbox::new();
+    tree(&sandbox);
+    sandbox.cairn("tar tree.catar tree").succeeds_silently();
+    sandbox.cairn("untar --cache-dir cache tree.catar out").fails(&["--cache-dir", "index"]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 10, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_version_becomes_any_other(
+        way in 0..WAYS.len(),
+        rounds in vec(vec((0_u8..7, 0_u64..60, 0_usize..250_000), 0..6), 1..4),
+    ) {
+        let sandbox = Sandbox::new();
+        tree(&sandbox);
+        update(&sandbox, WAYS[way]);
+        for (round, changes) in rounds.iter().enumerate() {
+            for &(kind, n, len) in changes {
+                let name = format!("{}/{}/f{n}", n % 5, n % 2);
+                let path = sandbox.path(&format!("tree/{name}"));
+                match kind {
+                    0 if path.exists() => {
+                        sandbox.write(&format!("tree/{name}"), &random(round as u64 * 100 + n, len));
+                    }
+                    1 => drop(fs::remove_file(path)),
+                    2 => sandbox.write(&format!("tree/new{n}"), &random(n, len)),
+                    3 => drop(fs::rename(path, sandbox.path(&format!("tree/f{n}")))),
+                    4 => drop(fs::rename(
+                        sandbox.path(&format!("tree/{}", n % 5)),
+                        sandbox.path(&format!("tree/d{n}")),
+                    )),
+                    // In the target, behind everybody's back.
+                    5 => drop(fs::remove_file(sandbox.path(&format!("out/{name}")))),
+                    _ => drop(fs::write(sandbox.path(&format!("out/{name}")), random(n, len))),
+                }
+            }
+            update(&sandbox, WAYS[way]);
+        }
+    }
+}
