@@ -5,7 +5,8 @@ use std::sync::Mutex;
 
 use super::encoded::{Encoded, Encoder};
 use super::notices::Notices;
-use super::walk::{Task, Tree, Walk};
+use super::tree::Tree;
+use super::walk::{Task, Walk};
 use super::{Input, PackOptions};
 use crate::Result;
 use crate::archive::encoder_cache::EncoderCache;

@@ -4,7 +4,7 @@
 //! walk, steps -(feed, encoded)-> stream -> archive in a file or a pipe
 //!                                       -> make -> chunks in a store, and their index
 //! ```
-//! What the stream is made of: `walk` goes through a tree, `content` reads what is in its files and `later` does
+//! What the stream is made of: `walk` goes through a `tree`, `content` reads what is in its files and `later` does
 //! where it is not known, `layout` says what stands where in the archive, `parts` in what parts that is read,
 //! `notices` tells what is not in it.
 
@@ -17,6 +17,7 @@ mod map;
 mod notices;
 mod parts;
 mod stream;
+mod tree;
 mod walk;
 mod write;
 
