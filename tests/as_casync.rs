@@ -411,7 +411,7 @@ fn caches_change_nothing_but_what_is_read() {
         "casync make --cache=../cache n.catar tree",
     ]);
     let place = Place::new(&base(), Whose::Ours);
-    let again = "sleep 0.1; for n in a b c; do casync make -c $n.caidx tree || exit; done; cmp b.caidx c.caidx";
+    let again = "sleep 1.2; for n in a b c; do casync make -c $n.caidx tree || exit; done; cmp b.caidx c.caidx";
     assert_eq!(place.run(again).succeeds().text(), "");
     let listed = place.run("casync list c.caidx").succeeds();
     assert!(listed.text().contains("sub/large") && !listed.text().contains(".cacac"));

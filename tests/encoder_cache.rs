@@ -17,7 +17,7 @@ use serde_json::Value;
 use common::{Sandbox, random};
 
 /// So long after its last change a file is trusted in.
-const SETTLED: Duration = Duration::from_millis(60);
+const SETTLED: Duration = Duration::from_millis(1050);
 
 fn tree() -> Sandbox {
     let sandbox = Sandbox::new();
@@ -58,8 +58,24 @@ fn archive(sandbox: &Sandbox, flags: &str) -> (u64, u64) {
     (stats["chunks"].as_u64().unwrap(), stats["known"].as_u64().unwrap())
 }
 
+/// Whether the times of files tell all, where the tests make theirs. If not, says which test is left out.
+#[allow(clippy::print_stderr, reason = "a test that was left out must be seen")]
+fn is_known_here(test: &str) -> bool {
+    let sandbox = Sandbox::new();
+    let kind = rustix::fs::statfs(sandbox.path(".")).unwrap().f_type as u32;
+    // ext4, XFS, tmpfs.
+    let is_known = [0xef53, 0x5846_5342, 0x0102_1994].contains(&kind);
+    if !is_known {
+        eprintln!("NOT RUN: {test} needs ext4, XFS or tmpfs");
+    }
+    is_known
+}
+
 #[test]
 fn what_has_not_changed_is_not_read() {
+    if !is_known_here("what_has_not_changed_is_not_read") {
+        return;
+    }
     let sandbox = tree();
     settle(&sandbox.path("tree"));
     let (chunks, known) = archive(&sandbox, "");
@@ -77,6 +93,9 @@ fn what_has_not_changed_is_not_read() {
 
 #[test]
 fn a_change_costs_what_is_around_it() {
+    if !is_known_here("a_change_costs_what_is_around_it") {
+        return;
+    }
     let sandbox = tree();
     settle(&sandbox.path("tree"));
     let (chunks, _) = archive(&sandbox, "");
@@ -89,6 +108,9 @@ fn a_change_costs_what_is_around_it() {
 
 #[test]
 fn whatever_changes_is_noticed() {
+    if !is_known_here("whatever_changes_is_noticed") {
+        return;
+    }
     type Change = fn(&Sandbox);
     let changes: [(&str, Change); 11] = [
         ("longer", |s| s.write("tree/1/1/file1", b"longer than it was before")),
@@ -152,6 +174,9 @@ fn changes_within_a_tick_of_the_clock_are_not_missed() {
 
 #[test]
 fn chunks_that_are_gone_from_the_store_are_put_again() {
+    if !is_known_here("chunks_that_are_gone_from_the_store_are_put_again") {
+        return;
+    }
     let sandbox = tree();
     settle(&sandbox.path("tree"));
     let (chunks, _) = archive(&sandbox, "");
@@ -170,6 +195,9 @@ fn chunks_that_are_gone_from_the_store_are_put_again() {
 
 #[test]
 fn what_is_known_is_so_of_one_way_to_archive() {
+    if !is_known_here("what_is_known_is_so_of_one_way_to_archive") {
+        return;
+    }
     let sandbox = tree();
     settle(&sandbox.path("tree"));
     let ways = ["", "-m 4:16:64", "--without=user-names", "--no-time", "--digest sha256"];
@@ -184,6 +212,9 @@ fn what_is_known_is_so_of_one_way_to_archive() {
 
 #[test]
 fn a_damaged_cache_is_made_again() {
+    if !is_known_here("a_damaged_cache_is_made_again") {
+        return;
+    }
     let sandbox = tree();
     settle(&sandbox.path("tree"));
     let (chunks, _) = archive(&sandbox, "");
@@ -198,6 +229,9 @@ fn a_damaged_cache_is_made_again() {
 
 #[test]
 fn a_cache_in_the_tree_is_left_out() {
+    if !is_known_here("a_cache_in_the_tree_is_left_out") {
+        return;
+    }
     let sandbox = tree();
     fs::create_dir(sandbox.path("tree/cache")).unwrap();
     settle(&sandbox.path("tree"));
@@ -215,6 +249,31 @@ fn a_cache_in_the_tree_is_left_out() {
 }
 
 #[test]
+fn nobody_else_may_have_written_it() {
+    let sandbox = tree();
+    let words = "tar -i -s store --cache-dir cache out.caidx tree";
+    fs::create_dir(sandbox.path("cache")).unwrap();
+    fs::set_permissions(sandbox.path("cache"), fs::Permissions::from_mode(0o777)).unwrap();
+    sandbox.cairn(words).fails(&["cache", "others may write", "chmod"]);
+    fs::set_permissions(sandbox.path("cache"), fs::Permissions::from_mode(0o700)).unwrap();
+    sandbox.cairn(words).succeeds_silently();
+    // What lies in the place of the file is neither followed nor written to.
+    let name = sandbox.path(&format!("cache/{}", sandbox.files("cache")[0]));
+    for target in ["victim", "/dev/zero"] {
+        fs::remove_file(&name).unwrap();
+        sandbox.write("victim", b"as it was");
+        symlink(Path::new("..").join(target), &name).unwrap();
+        sandbox.cairn(words).succeeds_silently();
+        assert_eq!(sandbox.read("victim"), b"as it was");
+        assert!(!name.is_symlink());
+    }
+    fs::remove_file(&name).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&name).status().unwrap().success());
+    sandbox.cairn(words).succeeds_silently();
+    sandbox.cairn("tar -i -s store --cache-dir tree out.caidx tree").fails(&["tree itself"]);
+}
+
+#[test]
 fn it_is_for_chunks_of_directories() {
     let sandbox = tree();
     sandbox.refuses("tar --cache-dir cache out.catar tree", &["--cache-dir", "-i"]);
@@ -223,12 +282,15 @@ fn it_is_for_chunks_of_directories() {
         "tar -i -s store --cache-dir cache --input-format=tar out.caidx a.tar",
         &["--cache-dir", "directories"],
     );
+    sandbox
+        .cairn("tar -i -s store --chunker fastcdc --cache-dir cache out.caidx tree")
+        .fails(&["FastCDC"]);
     sandbox.write("file", b"");
     sandbox.cairn("tar -i -s store --cache-dir file/cache out.caidx tree").fails(&["file/cache"]);
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 5, ..ProptestConfig::default() })]
 
     #[test]
     fn any_changes_are_noticed(

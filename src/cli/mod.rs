@@ -13,6 +13,7 @@
 //! json           what scripts read               pipes   what pull and push share
 //! looked_into    archives to look into   tree_seeds     directories with chunks of them
 //! casync         the same jobs in casync's words
+//! open_files     how many may be open
 //! ```
 
 mod access;
@@ -44,6 +45,7 @@ mod looked_into;
 mod make;
 mod manpage;
 mod mtree;
+mod open_files;
 mod options;
 mod outlet;
 mod pipes;

@@ -15,13 +15,13 @@ use cairn_formats::flags;
 use cairn_store::{Location, WriteStore, local};
 use clap::{Parser, ValueEnum};
 
-use super::Context;
 use super::access::Access;
 use super::awaited::open_tar;
 use super::options::{Cutting, WriteOptions};
 use super::outlet::{self, Patient};
 use super::selection::Selection;
 use super::store_flags::{Given, StoreFlags};
+use super::{Context, failure, open_files};
 
 /// Archive a directory or a tar, into a file or chunked into a store
 ///
@@ -85,6 +85,7 @@ enum InputFormat {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
+    open_files::allow_many();
     let is_index = args.index || args.output.extension().is_some_and(|suffix| suffix == "caidx");
     let stats = if is_index { args.make(context)? } else { args.pack(context)? };
     anyhow::ensure!(
@@ -167,8 +168,11 @@ impl Args {
             make_archive(input, store, &options, &make, &context.progress.without_lines())?;
         context.progress.check()?;
         access.write_index(&index, &made, (0o666, self.write.flush()), &index_place)?;
-        if let Some(cache) = &cache {
-            cache.save()?;
+        if let Some(cache) = &cache
+            && stats.changed == 0
+            && let Err(e) = cache.save()
+        {
+            failure::warn(&format!("what is known of the tree is not kept: {e}"));
         }
         self.sum_up(context, &stats, Some(&made_stats))?;
         Ok(stats)

@@ -24,6 +24,16 @@ impl Job<'_> {
             self.stitcher.take(number, |stitcher| -> Result<(Vec<Repeated>, usize)> {
                 let (mut runs, mut nth) = (Vec::new(), 0);
                 while !stitcher.is_at_cut() && nth < known.chunks.len() {
+                    let (id, len) = known.chunks[nth];
+                    if len == self.cutter.zero_run() && id == self.zeros().id() {
+                        // Of endless zeros there is nothing to be read.
+                        nth += 1;
+                        let pieces = stitcher.hole(len as u64);
+                        let (named, chunks) = self.name(&pieces, &[]);
+                        runs.extend(named);
+                        self.put(&chunks, coders)?;
+                        continue;
+                    }
                     let window = buffer.front(known.chunks[nth].1);
                     (known.read)(nth, window)?;
                     nth += 1;

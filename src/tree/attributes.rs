@@ -59,6 +59,8 @@ pub enum FileSystem {
     Overlay,
     /// Kept on another machine, with a clock of its own.
     Remote,
+    /// Another one that keeps files as Linux does: F2FS, tmpfs, ZFS, bcachefs, JFS.
+    Local,
     /// Made up by the kernel: what is in it cannot be archived.
     Virtual,
     /// Any other.
@@ -81,6 +83,12 @@ impl FileSystem {
             0x4d44 => Self::Fat,
             0x6573_5546 => Self::Fuse,
             0x794c_7630 => Self::Overlay,
+            0xf2f5_2010 // f2fs
+            | 0x0102_1994 // tmpfs
+            | 0x2fc1_2fc1 // zfs
+            | 0xca45_1a4e // bcachefs
+            | 0x3153_464a // jfs
+            => Self::Local,
             0x6969 // nfs
             | 0x517b // smb
             | 0xff53_4d42 // cifs
@@ -116,12 +124,15 @@ impl FileSystem {
     /// not tell of every change.
     pub(super) fn lag(self) -> Option<i64> {
         match self {
-            // FAT keeps no time for a change of attributes, and programs say what they like.
-            Self::Fat | Self::Fuse | Self::Virtual => None,
+            // FAT keeps no time for a change of attributes, programs say what they like, and what is below an overlay may
+            // be exchanged. Images have times that somebody chose, and of others nothing is known.
+            Self::Fat | Self::Fuse | Self::Virtual | Self::Overlay | Self::Other => None,
             // Clocks that nobody compares.
             Self::Remote => Some(600_000_000_000),
-            // The kernel looks at its clock at most every ten milliseconds.
-            Self::Ext4 | Self::Xfs | Self::Btrfs | Self::Overlay | Self::Other => Some(50_000_000),
+            // It finds out that a file cannot be compressed when it writes the pages back.
+            Self::Btrfs => Some(60_000_000_000),
+            // A change has the time at which a call to write begins, which may take a while.
+            Self::Ext4 | Self::Xfs | Self::Local => Some(1_000_000_000),
         }
     }
 

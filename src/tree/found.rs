@@ -60,6 +60,12 @@ pub struct Stat {
     pub mtime: i64,
     /// When anything of it last changed, in nanoseconds since 1970.
     pub ctime: i64,
+    /// Who owns it.
+    pub uid: u32,
+    /// Which group does.
+    pub gid: u32,
+    /// Its kind and permissions.
+    pub mode: u16,
     /// Whether the kernel makes it up. A file then counts as empty, and so must a directory.
     pub is_virtual: bool,
     /// How long after a change another one may still give it the same times, in nanoseconds; `None` where they say
@@ -82,7 +88,9 @@ impl Stat {
     pub(super) fn of(stat: &Statx, kind: Option<FileSystem>) -> Self {
         // Those of ext3 and the like are whole seconds.
         let are_whole = (stat.stx_mtime.tv_nsec, stat.stx_ctime.tv_nsec) == (0, 0);
-        let lag = kind.and_then(FileSystem::lag);
+        // The root of a subvolume of btrfs may become read-only at no time at all.
+        let is_subvolume = kind == Some(FileSystem::Btrfs) && stat.stx_ino == 256;
+        let lag = kind.and_then(FileSystem::lag).filter(|_| !is_subvolume);
         // Times no archive could hold still tell change, cut to what is left of them.
         let time = |sec, nsec| nanoseconds(sec, nsec) as i64;
         Self {
@@ -91,6 +99,9 @@ impl Stat {
             size: stat.stx_size,
             mtime: time(stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec),
             ctime: time(stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec),
+            uid: stat.stx_uid,
+            gid: stat.stx_gid,
+            mode: stat.stx_mode,
             is_virtual: kind == Some(FileSystem::Virtual),
             lag: lag.map(|lag| if are_whole { lag.max(2_000_000_000) } else { lag }),
         }

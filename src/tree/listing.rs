@@ -45,6 +45,9 @@ impl Listing {
         let mut start = 0;
         for entry in said.split_inclusive(|&byte| byte == 0) {
             let (&kind, name) = entry.split_first()?;
+            if name.contains(&b'/') || matches!(name, b".\0" | b"..\0") {
+                return None;
+            }
             let len =
                 u16::try_from(name.len()).ok().filter(|&len| len > 1 && name.ends_with(b"\0"))?;
             names.push(Place { start: start + 1, len, kind: *KINDS.get(usize::from(kind))? });

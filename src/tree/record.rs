@@ -99,7 +99,9 @@ impl Recorder {
     /// What tells whether a regular file is still the same, without opening it. `None` if it is anything else, or is
     /// to be looked at in whole.
     pub(crate) fn glance(&self, directory: BorrowedFd<'_>, name: &CStr) -> Option<Stat> {
-        let stat = stat_at(directory, name).ok()?;
+        // What another machine said a minute ago is not enough.
+        let how = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_FORCE_SYNC;
+        let stat = statx(directory, name, how, asked()).ok()?;
         let is_plain = kind_of(&stat) == FileType::RegularFile && !self.is_other_mount(&stat);
         is_plain.then(|| Stat::of(&stat, None))
     }
@@ -348,15 +350,17 @@ fn open(directory: BorrowedFd<'_>, name: &CStr, kind: FileType) -> Result<OwnedF
     }
 }
 
+fn asked() -> StatxFlags {
+    StatxFlags::BASIC_STATS | StatxFlags::MNT_ID
+}
+
 fn stat_of(file: BorrowedFd<'_>) -> Result<Statx, Failure> {
-    let asked = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
-    statx(file, c"", AtFlags::EMPTY_PATH, asked).map_err(cannot("stat"))
+    statx(file, c"", AtFlags::EMPTY_PATH, asked()).map_err(cannot("stat"))
 }
 
 fn stat_at(directory: BorrowedFd<'_>, name: &CStr) -> Result<Statx, Failure> {
-    let asked = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
     let how = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-    statx(directory, name, how, asked).map_err(cannot("stat"))
+    statx(directory, name, how, asked()).map_err(cannot("stat"))
 }
 
 /// Whether nothing has this name any more, so that what went wrong with it no longer matters.

@@ -22,17 +22,20 @@ mod saved;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
-use std::fs;
-use std::io::{self, ErrorKind, Write};
+use std::collections::{BTreeSet, VecDeque};
+use std::fs::{self, DirBuilder, Metadata};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use cairn_formats::chunker::CutRule;
 use cairn_formats::{ChunkId, Digest, flags};
-use cairn_store::local::Output;
+use cairn_store::local::NewFile;
+use rustix::io::Errno;
+use rustix::process::geteuid;
 
 use self::atoms::Atoms;
 pub(crate) use self::atoms::{Atom, Mark, marks};
@@ -42,7 +45,7 @@ pub(crate) use self::saved::{Known, Start};
 use crate::archive::pack::PackOptions;
 use crate::flow::lock;
 use crate::make::MakeOptions;
-use crate::tree::found::Stat;
+use crate::tree::found::{Stat, open_again};
 use crate::tree::listing::Listing;
 use crate::tree::names::Names;
 use crate::{Error, Result};
@@ -106,17 +109,18 @@ impl EncoderCache {
     ) -> Result<Self> {
         let began = SystemTime::now().duration_since(UNIX_EPOCH);
         let began = began.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX));
-        fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
-        let place = directory.metadata().map_err(Error::io("read", directory))?;
-        let place = (place.dev(), place.ino());
+        let created = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        created.map_err(Error::io("create", directory))?;
+        let place = check_directory(directory, root)?;
+        if make.rule == CutRule::FastCdc {
+            let why = "cuts by FastCDC depend on what follows them, so that none are known";
+            return Err(Error::file(directory, why));
+        }
         let key = key(root, options, make)?;
         let path = directory.join(format!("{}.tree", &ChunkId::from_bytes(key).to_string()[..32]));
-        let bytes = match fs::read(&path) {
-            Err(e) if e.kind() == ErrorKind::NotFound => Vec::new(),
-            read => read.map_err(Error::io("read", &path))?,
-        };
+        let bytes = read(&path).map_err(Error::io("read", &path))?;
         let features = options.features;
-        let saved = Saved::read(bytes, &key);
+        let saved = Saved::read(bytes, &key, make.sizes.max());
         let saved = saved.filter(|saved| {
             let names = Names::default();
             names.agree(saved.names()).unwrap_or(false)
@@ -218,12 +222,14 @@ impl EncoderCache {
                 files.push(File { at, ..file });
             }
         }
-        let names = self.names.get().map_or(&[][..], |names| names);
-        let bytes = Saved::write(&self.key, starts, files, names, records);
+        // Owners of what was the same were not looked up again.
+        let mut names = self.names.get().cloned().unwrap_or_default();
+        names.extend_from_slice(self.saved.as_ref().map_or(&[], Saved::names));
+        let bytes = Saved::write(&self.key, starts, files, &unique_lines(&names), records);
         let put = || -> io::Result<()> {
-            let output = Output::create(&self.path, 0o600)?;
-            output.file().write_all(&bytes)?;
-            output.commit(false)
+            let new = NewFile::create(&self.path, 0o600)?;
+            new.file().write_all(&bytes)?;
+            new.commit(false)
         };
         put().map_err(Error::io("write", &self.path))
     }
@@ -258,12 +264,71 @@ impl Found {
     }
 }
 
+fn unique_lines(text: &[u8]) -> Vec<u8> {
+    let lines: BTreeSet<&[u8]> = text.split_inclusive(|&byte| byte == b'\n').collect();
+    lines.into_iter().flatten().copied().collect()
+}
+
+/// Refuses a directory in which somebody else may put what he likes. Returns its device and number.
+fn check_directory(directory: &Path, root: &Path) -> Result<(u64, u64)> {
+    let found = directory.symlink_metadata().map_err(Error::io("read", directory))?;
+    let found = if found.is_symlink() {
+        // The link itself has to be ours, too.
+        check_owner(directory, &found)?;
+        directory.metadata().map_err(Error::io("read", directory))?
+    } else {
+        found
+    };
+    check_owner(directory, &found)?;
+    if !found.is_dir() || found.mode() & 0o022 != 0 {
+        let why = "others may write to it, who could forge what is known of trees: chmod go-w";
+        return Err(Error::file(directory, why));
+    }
+    let place = (found.dev(), found.ino());
+    let root = root.metadata().map_err(Error::io("read", root))?;
+    if place == (root.dev(), root.ino()) {
+        return Err(Error::file(directory, "is the tree itself, and cannot be its cache as well"));
+    }
+    Ok(place)
+}
+
+fn check_owner(path: &Path, found: &Metadata) -> Result<()> {
+    if found.uid() == geteuid().as_raw() {
+        return Ok(());
+    }
+    Err(Error::file(path, "belongs to somebody else, who could forge what is known of trees"))
+}
+
+/// What is kept in a file; nothing if there is none, or none of ours.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let file = match open_again(path) {
+        // A link is not followed.
+        Err(e)
+            if e.kind() == ErrorKind::NotFound || Errno::from_io_error(&e) == Some(Errno::LOOP) =>
+        {
+            return Ok(Vec::new());
+        }
+        opened => opened?,
+    };
+    let found = file.metadata()?;
+    if !found.is_file() || found.uid() != geteuid().as_raw() {
+        return Ok(Vec::new());
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(found.len()).unwrap_or(0));
+    file.take(found.len()).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// What a cache is good for: this tree, in this form, cut in this way.
 fn key(root: &Path, options: &PackOptions, make: &MakeOptions) -> Result<[u8; 32]> {
     let root = root.canonicalize().map_err(Error::io("find", root))?;
     let (rule, sizes, digest) = (make.rule, make.sizes, make.digest);
     let shift = options.shift.map(|shift| (shift.shift, shift.range));
-    let how = format!("{:x} {shift:?} {rule:?} {sizes:?} {digest:?}", options.features);
-    let all = [PURPOSE, root.as_os_str().as_bytes(), how.as_bytes()].join(&0);
+    // What is seen of files depends on who looks: attributes of root, and numbers of owners.
+    let maps = ["uid_map", "gid_map"].map(|map| fs::read(format!("/proc/self/{map}")));
+    let maps = maps.map(|map: io::Result<Vec<u8>>| map.unwrap_or_default()).concat();
+    let who = geteuid().as_raw();
+    let how = format!("{:x} {shift:?} {rule:?} {sizes:?} {digest:?} {who}", options.features);
+    let all = [PURPOSE, root.as_os_str().as_bytes(), how.as_bytes(), &maps].join(&0);
     Ok(*Digest::Sha512_256.hash(&all).as_bytes())
 }

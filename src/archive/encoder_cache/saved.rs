@@ -14,7 +14,7 @@ use cairn_formats::{ChunkId, Digest};
 use super::atoms::{Mark, Print};
 use crate::tree::found::Stat;
 
-const MAGIC: [u8; 8] = *b"cairnt01";
+const MAGIC: [u8; 8] = *b"cairnt02";
 
 /// Bytes of the magic and the key, and of the four lengths.
 const HEADER: usize = 8 + 32 + 4 * 8;
@@ -64,11 +64,14 @@ pub(crate) struct Known {
     pub(crate) mark: Mark,
 }
 
-/// What tells whether a file is still the same: its device and number, its size, and when it was changed.
-pub(super) type Identity = [u64; 5];
+/// What tells whether a file is still the same: its device and number, its size, when it was changed, whose it is, and
+/// its mode: a mount may show the same file in another way.
+pub(super) type Identity = [u64; 7];
 
 pub(super) fn identity(stat: &Stat) -> Identity {
-    [stat.dev, stat.ino, stat.size, stat.mtime.cast_unsigned(), stat.ctime.cast_unsigned()]
+    let owner = u64::from(stat.uid) << 32 | u64::from(stat.gid);
+    let times = [stat.mtime, stat.ctime].map(i64::cast_unsigned);
+    [stat.dev, stat.ino, stat.size, times[0], times[1], owner, stat.mode.into()]
 }
 
 /// A row of a table.
@@ -101,7 +104,7 @@ impl Row for Start {
 }
 
 impl Row for File {
-    const LEN: usize = 6 * 8 + 3 * 4 + 16;
+    const LEN: usize = 8 * 8 + 3 * 4 + 16;
 
     fn write(&self, out: &mut Vec<u8>) {
         let wide = self.identity.into_iter().chain([self.at]);
@@ -114,11 +117,11 @@ impl Row for File {
     fn read(bytes: &[u8]) -> Self {
         Self {
             identity: std::array::from_fn(|n| number(bytes, 8 * n)),
-            at: number(bytes, 40),
-            len: u32::from_le_bytes(array(bytes, 48)),
-            entry: u32::from_le_bytes(array(bytes, 52)),
-            names: u32::from_le_bytes(array(bytes, 56)),
-            mark: array(bytes, 60),
+            at: number(bytes, 56),
+            len: u32::from_le_bytes(array(bytes, 64)),
+            entry: u32::from_le_bytes(array(bytes, 68)),
+            names: u32::from_le_bytes(array(bytes, 72)),
+            mark: array(bytes, 76),
         }
     }
 }
@@ -127,6 +130,8 @@ impl Row for File {
 #[derive(Debug)]
 pub(super) struct Saved {
     bytes: Arc<Vec<u8>>,
+    /// Bytes that a chunk has at most.
+    longest: usize,
     /// Where the tables end, one behind the other.
     starts: usize,
     files: usize,
@@ -136,7 +141,7 @@ pub(super) struct Saved {
 
 impl Saved {
     /// Reads what was written with this key; `None` if it is anything else or damaged.
-    pub(super) fn read(bytes: Vec<u8>, key: &[u8; 32]) -> Option<Self> {
+    pub(super) fn read(bytes: Vec<u8>, key: &[u8; 32], longest: usize) -> Option<Self> {
         let header = bytes.get(..HEADER)?;
         let is_ours = header[..8] == MAGIC && header[8..40] == *key;
         let mut end = HEADER;
@@ -152,7 +157,7 @@ impl Saved {
         if !is_ours || !is_whole || digest(&bytes[..records]) != bytes[records..] {
             return None;
         }
-        Some(Self { bytes: Arc::new(bytes), starts, files, names, records })
+        Some(Self { bytes: Arc::new(bytes), longest, starts, files, names, records })
     }
 
     /// The bytes to be kept. Sorts the tables.
@@ -187,7 +192,7 @@ impl Saved {
         (first..self.chunks())
             .map(|n| self.start(n))
             .take_while(move |start| (start.mark, start.offset) == (mark, offset))
-            .filter(|start| start.len > 0)
+            .filter(|start| (1..=self.longest).contains(&(start.len as usize)))
     }
 
     /// The first place in an atom, at this one or behind it, where a chunk began.
@@ -206,8 +211,9 @@ impl Saved {
         });
         let file = (row < self.files()).then(|| self.file(row))?;
         let start = self.names.checked_add(usize::try_from(file.at).ok()?)?;
-        let (entry, end) = (start + file.entry as usize, start + file.len as usize);
-        let names = end..end + file.names as usize;
+        let entry = start.checked_add(file.entry as usize)?;
+        let end = start.checked_add(file.len as usize)?;
+        let names = end..end.checked_add(file.names as usize)?;
         let is_known = file.identity == *identity && entry <= end && names.end <= self.records;
         let (row, records, mark) = (row as u32, start..end, file.mark);
         is_known.then_some(Known { row, records, entry, names, mark })

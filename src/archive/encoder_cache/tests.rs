@@ -40,7 +40,7 @@ fn saved(runs: &[Run], cuts: &[u64]) -> Saved {
     found.end_last();
     let Found { starts, files, records, .. } = &mut found;
     let bytes = Saved::write(&KEY, starts, files, &[], records);
-    Saved::read(bytes, &KEY).expect("what was written is read")
+    Saved::read(bytes, &KEY, 1 << 20).expect("what was written is read")
 }
 
 fn verdicts(saved: &Saved, runs: &[Run]) -> Vec<Verdict> {
@@ -149,23 +149,29 @@ fn what_is_damaged_is_not_there() {
     found.chunk(ChunkId::from_bytes([1; 32]), 10);
     found.atoms.finish();
     found.end_last();
-    let mut files =
-        vec![File { identity: [1, 2, 3, 4, 5], at: 0, len: 4, entry: 1, names: 2, mark: [9; 16] }];
+    let mut files = vec![File {
+        identity: [1, 2, 3, 4, 5, 6, 7],
+        at: 0,
+        len: 4,
+        entry: 1,
+        names: 2,
+        mark: [9; 16],
+    }];
     let good = Saved::write(&KEY, &mut found.starts, &mut files, b"names", b"123456");
-    let read = Saved::read(good.clone(), &KEY).expect("it is whole");
-    let known = read.find(&[1, 2, 3, 4, 5]).expect("it was saved");
+    let read = Saved::read(good.clone(), &KEY, 1 << 20).expect("it is whole");
+    let known = read.find(&[1, 2, 3, 4, 5, 6, 7]).expect("it was saved");
     assert_eq!(&read.bytes()[known.records.clone()], b"1234");
     assert_eq!(&read.bytes()[known.entry..known.records.end], b"234");
     assert_eq!(&read.bytes()[known.names.clone()], b"56");
     assert_eq!((known.row, known.mark), (0, [9; 16]));
-    assert!(read.find(&[1, 2, 3, 4, 6]).is_none());
+    assert!(read.find(&[1, 2, 3, 4, 6, 6, 7]).is_none());
     assert_eq!((read.chunks(), read.files(), read.names()), (1, 1, &b"names"[..]));
-    assert!(Saved::read(good.clone(), &[8; 32]).is_none(), "another key");
+    assert!(Saved::read(good.clone(), &[8; 32], 1 << 20).is_none(), "another key");
     for at in 0..good.len() {
         let mut bad = good.clone();
         bad[at] ^= 0x40;
-        assert!(Saved::read(bad, &KEY).is_none(), "byte {at}");
-        assert!(Saved::read(good[..at].to_vec(), &KEY).is_none(), "cut at {at}");
+        assert!(Saved::read(bad, &KEY, 1 << 20).is_none(), "byte {at}");
+        assert!(Saved::read(good[..at].to_vec(), &KEY, 1 << 20).is_none(), "cut at {at}");
     }
 }
 
@@ -176,12 +182,58 @@ fn files_changed_a_moment_ago_are_not_settled() {
     let options = PackOptions { features: 0, shift: None, skip: None, workers: 1 };
     let cache =
         EncoderCache::open(&directory, root.path(), &options, &MakeOptions::default()).unwrap();
-    let stat =
-        |ctime, lag| Stat { dev: 1, ino: 1, size: 1, mtime: 0, ctime, is_virtual: false, lag };
+    let stat = |ctime, lag| Stat {
+        dev: 1,
+        ino: 1,
+        size: 1,
+        mtime: 0,
+        ctime,
+        uid: 0,
+        gid: 0,
+        mode: 0,
+        is_virtual: false,
+        lag,
+    };
     assert!(cache.is_settled(&stat(cache.began - 1000, Some(999))));
     assert!(!cache.is_settled(&stat(cache.began - 1000, Some(1000))));
     assert!(!cache.is_settled(&stat(cache.began + 1, Some(0))));
     assert!(!cache.is_settled(&stat(0, None)), "times that say nothing");
     cache.save().unwrap();
     assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+}
+
+/// Owners of what is the same are not looked up, and may get other names all the same.
+#[test]
+fn names_of_owners_are_kept_as_long_as_their_files_may_be() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = root.path().join("cache");
+    let options = PackOptions { features: flags::USER_NAMES, shift: None, skip: None, workers: 1 };
+    let run = |names: &Names, n: u64| {
+        let cache =
+            EncoderCache::open(&directory, root.path(), &options, &MakeOptions::default()).unwrap();
+        let said = cache.saved.as_ref().map(|saved| saved.names().to_vec());
+        let stat = Stat {
+            dev: 1,
+            ino: n,
+            size: 0,
+            mtime: 0,
+            ctime: 0,
+            uid: 0,
+            gid: 0,
+            mode: 0,
+            is_virtual: false,
+            lag: Some(0),
+        };
+        let settled =
+            Settled { stat: &stat, records: b"", entry: 0, names: None, mark: [n as u8; 16] };
+        cache.note([settled].into_iter());
+        cache.name_owners(names);
+        cache.save().unwrap();
+        String::from_utf8(said.unwrap_or_default()).unwrap()
+    };
+    let names = Names::default();
+    assert_eq!(names.user(1).unwrap().as_deref(), Some(&b"daemon"[..]));
+    assert_eq!(run(&names, 1), "");
+    assert!(run(&Names::default(), 2).starts_with("u1 "));
+    assert!(run(&Names::default(), 3).starts_with("u1 "));
 }

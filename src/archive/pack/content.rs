@@ -79,5 +79,9 @@ fn pieces(file: &File, size: u64) -> Vec<Piece> {
         }
         at = data;
     }
+    // Holes may have come and gone meanwhile, and some file systems answer with what they were asked.
+    if at < size {
+        pieces.push(Piece::Data { at, len: size - at });
+    }
     pieces
 }

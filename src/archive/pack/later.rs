@@ -1,14 +1,19 @@
 //! A file that is not opened before its bytes are asked for, as most often they are not.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::ErrorKind;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+
 use super::notices::Notices;
-use crate::tree::found::{Stat, is_still, open_again};
+use crate::tree::found::{Stat, is_still};
 use crate::{Error, Result};
 
 /// The directory it is in, and what it was.
@@ -38,14 +43,18 @@ impl Later {
     ) -> Result<()> {
         let path: PathBuf = self.directory.join(OsStr::from_bytes(name));
         let is_another = || Error::file(&path, "was removed or replaced while it was archived");
-        let file = match open_again(&path) {
-            Err(e) if e.kind() == ErrorKind::NotFound => return Err(is_another()),
-            opened => opened.map_err(Error::io("open", &path))?,
+        // Held before it is opened: on the way there may by now be a link that leads to a tape.
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let held = match openat(CWD, &path, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Err(is_another()),
+            held => File::from(held.map_err(|e| Error::io("open", &path)(e.into()))?),
         };
-        let found = file.metadata().map_err(Error::io("read", &path))?;
+        let found = held.metadata().map_err(Error::io("read", &path))?;
         if (found.dev(), found.ino()) != self.identity || !found.is_file() {
             return Err(is_another());
         }
+        let file = File::open(format!("/proc/self/fd/{}", held.as_raw_fd()));
+        let file = file.map_err(Error::io("open", &path))?;
         match file.read_exact_at(bytes, at) {
             Err(e) if e.kind() == ErrorKind::UnexpectedEof => {
                 return Err(Error::file(path, "shrank while it was archived"));

@@ -165,7 +165,11 @@ impl<'a> Parts<'a> {
     /// The table of a directory, which comes next.
     pub(super) fn add_table(&mut self, table: Vec<u8>) {
         match &mut self.matching {
-            Some(Matching { queue, .. }) => queue.push_back(Segment::Bytes(table)),
+            Some(Matching { queue, .. }) => {
+                // Of a large one chunks take parts, which must not be copies.
+                let range = 0..table.len();
+                queue.push_back(Segment::Records(Arc::new(table), range));
+            }
             None => self.records.extend_from_slice(&table),
         }
     }

@@ -160,11 +160,12 @@ impl<'a> Stream<'a> {
     fn next_batch(&self) -> Result<Option<(u64, Batch)>> {
         let mut next = lock(&self.batches);
         let Some(number) = *next else { return Ok(None) };
+        // After an error nobody asks again.
+        *next = None;
         if let Some(batch) = self.feed.next()? {
             *next = Some(number + 1);
             return Ok(Some((number, batch)));
         }
-        *next = None;
         lock(&self.state).batches = Some(number);
         self.advance()?;
         Ok(None)

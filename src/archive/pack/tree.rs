@@ -25,6 +25,9 @@ use crate::{Error, Result};
 /// The file that says what is to be left out of a directory and all below it.
 pub(super) const EXCLUDE_FILE: &CStr = c".caexclude";
 
+/// Bytes in a path that the system takes, but for a few.
+const LONGEST_PATH: usize = 4000;
+
 /// Bytes in such a file that are read at most.
 const MOST_PATTERNS: u64 = 1 << 20;
 
@@ -109,6 +112,10 @@ impl<'a> Tree<'a> {
         encoder: &mut Encoder,
     ) -> bool {
         let Some(cache) = self.cache else { return false };
+        // It may have to be opened by its path.
+        if directory.path.as_os_str().len() + name.count_bytes() > LONGEST_PATH {
+            return false;
+        }
         let Some(stat) = self.recorder.glance(directory.file.as_fd(), name) else { return false };
         let is_skipped = self.skip == Some((stat.dev, stat.ino));
         let Some(known) = cache.find(&stat).filter(|_| !is_skipped) else { return false };

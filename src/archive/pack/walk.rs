@@ -27,7 +27,7 @@ use crate::{Error, Result};
 const BATCH: usize = 64;
 
 /// The same where hardly any file is read, so that nobody waits for so little.
-const UNREAD_BATCH: usize = 512;
+const UNREAD_BATCH: usize = 256;
 
 /// Directories that are kept open from the innermost outwards; those further out are opened again when we come
 /// back to them.

@@ -22,7 +22,7 @@ use crate::cli::make::check_place;
 use crate::cli::options::{Concurrency, WriteOptions};
 use crate::cli::outlet::{self, Patient};
 use crate::cli::store_flags::Given;
-use crate::cli::{Context, failure};
+use crate::cli::{Context, failure, open_files};
 
 /// What can be made.
 const KINDS: [What; 3] = [What::Archive, What::ArchiveIndex, What::BlobIndex];
@@ -31,6 +31,7 @@ const KINDS: [What; 3] = [What::Archive, What::ArchiveIndex, What::BlobIndex];
 const READ_WRITE: u32 = 0o666;
 
 pub(super) fn run(words: &[OsString], options: &Options, context: &Context) -> anyhow::Result<()> {
+    open_files::allow_many();
     let said = what::allowed(options.what(), "make", &KINDS)?;
     anyhow::ensure!(words.len() <= 2, "`make` takes an output and an input, and no more");
     if let Compression::ReadOnly(name) = options.compression {
@@ -157,8 +158,11 @@ impl Making<'_> {
         progress.check()?;
         let mode = metadata.mode() & READ_WRITE;
         access.write_index(&self.output, &index, (mode, false), &index_place)?;
-        if let Some(cache) = &cache {
-            cache.save()?;
+        if let Some(cache) = &cache
+            && stats.changed == 0
+            && let Err(e) = cache.save()
+        {
+            failure::warn(&format!("what is known of the tree is not kept: {e}"));
         }
         self.check(root, &stats)?;
         Ok(made.whole)
