@@ -28,7 +28,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cairn_formats::chunker::CutRule;
@@ -140,7 +140,7 @@ impl EncoderCache {
     }
 
     /// The bytes that the records of what is known are in.
-    pub(crate) fn bytes(&self) -> Option<&Arc<Vec<u8>>> {
+    pub(crate) fn bytes(&self) -> Option<&[u8]> {
         self.saved.as_ref().map(Saved::bytes)
     }
 

@@ -7,7 +7,6 @@
 //! All numbers are little-endian. Nobody else reads this: another version of it has another magic, and is not there.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use cairn_formats::{ChunkId, Digest};
 
@@ -129,7 +128,7 @@ impl Row for File {
 /// What is known of a tree from an earlier time.
 #[derive(Debug)]
 pub(super) struct Saved {
-    bytes: Arc<Vec<u8>>,
+    bytes: Vec<u8>,
     /// Bytes that a chunk has at most.
     longest: usize,
     /// Where the tables end, one behind the other.
@@ -157,7 +156,7 @@ impl Saved {
         if !is_ours || !is_whole || digest(&bytes[..records]) != bytes[records..] {
             return None;
         }
-        Some(Self { bytes: Arc::new(bytes), longest, starts, files, names, records })
+        Some(Self { bytes, longest, starts, files, names, records })
     }
 
     /// The bytes to be kept. Sorts the tables.
@@ -231,7 +230,7 @@ impl Saved {
     }
 
     /// All of it.
-    pub(super) fn bytes(&self) -> &Arc<Vec<u8>> {
+    pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 

@@ -22,11 +22,11 @@ use crate::tree::listing::Listing;
 const AROUND_NAME: (usize, usize) = (16, 1);
 
 /// A batch of what comes next in an archive.
-#[derive(Debug, Default)]
-pub(super) struct Encoded {
+#[derive(Debug)]
+pub(super) struct Encoded<'a> {
     bytes: Arc<Vec<u8>>,
     /// Those in which what is known of files lies.
-    known: Arc<Vec<u8>>,
+    known: &'a [u8],
     pub(super) nexts: Vec<Next>,
 }
 
@@ -72,10 +72,49 @@ pub(super) enum Bytes {
     Other,
 }
 
-impl Encoded {
-    /// The bytes the records of a node are in.
-    pub(super) fn bytes_of(&self, node: &Node) -> &Arc<Vec<u8>> {
-        if node.is_saved { &self.known } else { &self.bytes }
+/// Some bytes of a batch, or of what is known: these are borrowed, as so many pieces of them change hands between
+/// workers that counting who has them would take longer than all else.
+#[derive(Clone, Debug)]
+pub(super) enum Slice<'a> {
+    Batch(Arc<Vec<u8>>, Range<usize>),
+    Known(&'a [u8]),
+}
+
+impl Slice<'_> {
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Slice::Batch(bytes, range) => &bytes[range.clone()],
+            Slice::Known(bytes) => bytes,
+        }
+    }
+
+    /// The first so many bytes, and the others.
+    pub(super) fn split(self, at: usize) -> (Self, Self) {
+        match self {
+            Slice::Batch(bytes, Range { start, end }) => (
+                Slice::Batch(Arc::clone(&bytes), start..start + at),
+                Slice::Batch(bytes, start + at..end),
+            ),
+            Slice::Known(bytes) => {
+                let (some, rest) = bytes.split_at(at);
+                (Slice::Known(some), Slice::Known(rest))
+            }
+        }
+    }
+}
+
+impl<'a> Encoded<'a> {
+    /// What is in a range of where the records of a node are.
+    pub(super) fn slice(&self, node: &Node, range: Range<usize>) -> Slice<'a> {
+        match node.is_saved {
+            true => Slice::Known(&self.known[range]),
+            false => Slice::Batch(Arc::clone(&self.bytes), range),
+        }
+    }
+
+    /// The bytes that ranges of a node are in.
+    pub(super) fn bytes_of(&self, node: &Node) -> &[u8] {
+        if node.is_saved { self.known } else { &self.bytes }
     }
 
     pub(super) fn name(&self, node: &Node) -> &[u8] {
@@ -100,18 +139,18 @@ impl Node {
 
 /// Makes a batch.
 #[derive(Debug)]
-pub(super) struct Encoder {
+pub(super) struct Encoder<'a> {
     features: u64,
     bytes: Vec<u8>,
-    known: Option<Arc<Vec<u8>>>,
+    known: &'a [u8],
     nexts: Vec<Next>,
 }
 
-impl Encoder {
+impl<'a> Encoder<'a> {
     /// For an archive with this feature word, and about so many nodes.
     pub(super) fn new(features: u64, nodes: usize) -> Self {
         let bytes = Vec::with_capacity(nodes * 192);
-        Self { features, bytes, known: None, nexts: Vec::with_capacity(nodes) }
+        Self { features, bytes, known: &[], nexts: Vec::with_capacity(nodes) }
     }
 
     pub(super) fn add(&mut self, step: Step) {
@@ -157,12 +196,12 @@ impl Encoder {
         name: &[u8],
         stat: Stat,
         known: &Known,
-        cache: &EncoderCache,
+        cache: &'a EncoderCache,
     ) {
         let Some(saved) = cache.bytes() else { return };
         let &Known { row, ref records, entry, mark, .. } = known;
         if saved[name_in(records.start, entry)] == *name {
-            self.known.get_or_insert_with(|| Arc::clone(saved));
+            self.known = saved;
             self.push(Node {
                 records: records.clone(),
                 row: Some(row),
@@ -224,9 +263,8 @@ impl Encoder {
         }));
     }
 
-    pub(super) fn finish(self) -> Encoded {
-        let known = self.known.unwrap_or_default();
-        Encoded { bytes: Arc::new(self.bytes), known, nexts: self.nexts }
+    pub(super) fn finish(self) -> Encoded<'a> {
+        Encoded { bytes: Arc::new(self.bytes), known: self.known, nexts: self.nexts }
     }
 }
 

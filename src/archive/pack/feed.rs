@@ -75,7 +75,7 @@ impl<'a> Feed<'a> {
     }
 
     /// What a batch adds to the archive.
-    pub(super) fn encode(&self, batch: Batch) -> Result<Encoded> {
+    pub(super) fn encode(&self, batch: Batch) -> Result<Encoded<'a>> {
         match (self, batch) {
             (Feed::Tree(tree, _), Batch::Tasks(tasks)) => {
                 let mut encoder = Encoder::new(tree.features(), tasks.len());

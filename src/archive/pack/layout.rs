@@ -11,7 +11,6 @@ use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::mem;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
 
 use cairn_formats::catar::{Child, encode_goodbye, hash_name};
 use cairn_formats::flags;
@@ -94,7 +93,7 @@ impl<'a> Layout<'a> {
     }
 
     /// Takes what comes next.
-    pub(super) fn add(&mut self, mut batch: Encoded) -> Result<()> {
+    pub(super) fn add(&mut self, mut batch: Encoded<'a>) -> Result<()> {
         for next in mem::take(&mut batch.nexts) {
             match next {
                 Next::Node(node) => {
@@ -119,7 +118,7 @@ impl<'a> Layout<'a> {
     }
 
     /// The parts that have become complete.
-    pub(super) fn take_parts(&mut self) -> VecDeque<Part> {
+    pub(super) fn take_parts(&mut self) -> VecDeque<Part<'a>> {
         self.parts.take()
     }
 
@@ -132,16 +131,16 @@ impl<'a> Layout<'a> {
         self.counts
     }
 
-    fn add_node(&mut self, batch: &Encoded, node: Node) {
+    fn add_node(&mut self, batch: &Encoded<'a>, node: Node) {
         let (start, len, size) = (self.at, node.records.len() as u64, node.size());
         let hash = hash_name(batch.name(&node));
         let entry = start + (node.entry - node.records.start) as u64;
         self.at += len;
         self.note(batch, &node, start);
-        self.parts.add_records(batch.bytes_of(&node), node.records.clone());
+        self.parts.add_records(batch.slice(&node, node.records.clone()));
         self.counts.too_deep += u64::from(self.open.len() >= CASYNC_DEPTH);
         let atom = Atom { len: len + size, mark: node.mark };
-        let (bytes, name) = (Arc::clone(batch.bytes_of(&node)), node.name());
+        let name = batch.slice(&node, node.name());
         match node.bytes {
             Bytes::Directory(_) => {
                 self.counts.directories += 1;
@@ -156,7 +155,7 @@ impl<'a> Layout<'a> {
             Bytes::Later(_, file) => {
                 self.counts.files += 1;
                 if size > 0 {
-                    let unread = Unread { file, bytes, name };
+                    let unread = Unread { file, name };
                     self.parts.add(Segment::Later(unread, 0, size as usize));
                 }
             }
@@ -170,7 +169,7 @@ impl<'a> Layout<'a> {
     }
 
     /// Notes where a node lies, if that is asked for.
-    fn note(&mut self, batch: &Encoded, node: &Node, start: u64) {
+    fn note(&mut self, batch: &Encoded<'_>, node: &Node, start: u64) {
         let Some(map) = &mut self.map else { return };
         map.add_records(start, &batch.bytes_of(node)[node.records.clone()]);
         let name = batch.name(node);

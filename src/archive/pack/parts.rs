@@ -7,9 +7,9 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::ops::Range;
 use std::sync::Arc;
 
+use super::encoded::Slice;
 use super::later::Later;
 use crate::archive::encoder_cache::{Atom, EncoderCache, Matcher, Start, Verdict};
 use crate::archive::step::Origin;
@@ -20,48 +20,47 @@ const KNOWN: u64 = 16 << 20;
 
 /// A part of an archive.
 #[derive(Debug)]
-pub(super) enum Part {
+pub(super) enum Part<'a> {
     /// Data of so many bytes.
-    Data(Vec<Segment>, usize),
+    Data(Vec<Segment<'a>>, usize),
     /// So many zeros of a file that nobody has to read.
     Hole(Arc<Origin>, u64),
     /// Chunks of an earlier archive.
-    Known(Known),
+    Known(Known<'a>),
 }
 
 /// Chunks that need not be read, and what they would be read from.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct Known<'a> {
     /// Each with where in the archive it begins, and behind which segment it ends.
     pub(super) chunks: Vec<(u64, Start, usize)>,
-    pub(super) segments: Vec<Segment>,
+    pub(super) segments: Vec<Segment<'a>>,
     /// Bytes of all of them.
     pub(super) len: u64,
 }
 
 /// Bytes that come together.
 #[derive(Debug)]
-pub(super) enum Segment {
+pub(super) enum Segment<'a> {
     Bytes(Vec<u8>),
-    /// Those of a batch in this range.
-    Records(Arc<Vec<u8>>, Range<usize>),
+    /// Those of records.
+    Records(Slice<'a>),
     /// Bytes of an open file, from this place on.
     File(Arc<Origin>, u64, usize),
     /// Bytes of one that is not open.
-    Later(Unread, u64, usize),
+    Later(Unread<'a>, u64, usize),
     /// So many zeros of a file.
     Zeros(Arc<Origin>, usize),
 }
 
-/// A file that is not open, and where among the bytes of a batch its name is.
+/// A file that is not open, and its name.
 #[derive(Clone, Debug)]
-pub(super) struct Unread {
+pub(super) struct Unread<'a> {
     pub(super) file: Later,
-    pub(super) bytes: Arc<Vec<u8>>,
-    pub(super) name: Range<usize>,
+    pub(super) name: Slice<'a>,
 }
 
-impl Part {
+impl Part<'_> {
     /// How many bytes of the archive it is.
     pub(super) fn len(&self) -> u64 {
         match self {
@@ -72,11 +71,11 @@ impl Part {
     }
 }
 
-impl Segment {
+impl Segment<'_> {
     pub(super) fn len(&self) -> usize {
         match self {
             Segment::Bytes(bytes) => bytes.len(),
-            Segment::Records(_, range) => range.len(),
+            Segment::Records(records) => records.bytes().len(),
             Segment::File(.., len) | Segment::Later(.., len) | Segment::Zeros(_, len) => *len,
         }
     }
@@ -89,10 +88,10 @@ impl Segment {
                 let rest = bytes.split_off(at);
                 (Segment::Bytes(bytes), Segment::Bytes(rest))
             }
-            Segment::Records(bytes, Range { start, end }) => (
-                Segment::Records(Arc::clone(&bytes), start..start + at),
-                Segment::Records(bytes, start + at..end),
-            ),
+            Segment::Records(records) => {
+                let (some, rest) = records.split(at);
+                (Segment::Records(some), Segment::Records(rest))
+            }
             Segment::File(file, from, _) => (
                 Segment::File(Arc::clone(&file), from, at),
                 Segment::File(file, from + at as u64, rest),
@@ -116,11 +115,11 @@ pub(super) struct Parts<'a> {
     /// Records that follow one another.
     records: Vec<u8>,
     /// The part that is being filled, and its length but for the records.
-    segments: Vec<Segment>,
+    segments: Vec<Segment<'a>>,
     len: usize,
     /// Known chunks that follow one another.
-    known: Known,
-    ready: VecDeque<Part>,
+    known: Known<'a>,
+    ready: VecDeque<Part<'a>>,
     /// Those the cache does not know of yet.
     atoms: Vec<Atom>,
     cache: Option<&'a EncoderCache>,
@@ -131,7 +130,7 @@ pub(super) struct Parts<'a> {
 #[derive(Debug)]
 struct Matching<'a> {
     matcher: Matcher<'a>,
-    queue: VecDeque<Segment>,
+    queue: VecDeque<Segment<'a>>,
 }
 
 impl<'a> Parts<'a> {
@@ -153,12 +152,10 @@ impl<'a> Parts<'a> {
     }
 
     /// Records of a batch that come next.
-    pub(super) fn add_records(&mut self, bytes: &Arc<Vec<u8>>, range: Range<usize>) {
+    pub(super) fn add_records(&mut self, records: Slice<'a>) {
         match &mut self.matching {
-            Some(Matching { queue, .. }) => {
-                queue.push_back(Segment::Records(Arc::clone(bytes), range));
-            }
-            None => self.records.extend_from_slice(&bytes[range]),
+            Some(Matching { queue, .. }) => queue.push_back(Segment::Records(records)),
+            None => self.records.extend_from_slice(records.bytes()),
         }
     }
 
@@ -168,14 +165,14 @@ impl<'a> Parts<'a> {
             Some(Matching { queue, .. }) => {
                 // Of a large one chunks take parts, which must not be copies.
                 let range = 0..table.len();
-                queue.push_back(Segment::Records(Arc::new(table), range));
+                queue.push_back(Segment::Records(Slice::Batch(Arc::new(table), range)));
             }
             None => self.records.extend_from_slice(&table),
         }
     }
 
     /// Other bytes that come next.
-    pub(super) fn add(&mut self, segment: Segment) {
+    pub(super) fn add(&mut self, segment: Segment<'a>) {
         if let Some(Matching { queue, .. }) = &mut self.matching {
             queue.push_back(segment);
             return;
@@ -207,7 +204,7 @@ impl<'a> Parts<'a> {
     }
 
     /// The parts that have become complete.
-    pub(super) fn take(&mut self) -> VecDeque<Part> {
+    pub(super) fn take(&mut self) -> VecDeque<Part<'a>> {
         if let Some(cache) = self.cache {
             cache.laid_out(self.atoms.drain(..));
         }
@@ -249,7 +246,7 @@ impl<'a> Parts<'a> {
     }
 
     /// Puts bytes into the part that is being filled, cut where it ends.
-    fn place(&mut self, mut segment: Segment) {
+    fn place(&mut self, mut segment: Segment<'a>) {
         if matches!(&segment, Segment::Zeros(_, len) if *len as u64 >= SHORTEST_HOLE) {
             self.flush();
             if let Segment::Zeros(file, len) = segment {
@@ -304,7 +301,7 @@ impl<'a> Parts<'a> {
 }
 
 /// Takes so many bytes from the front of a queue that has them.
-fn take(queue: &mut VecDeque<Segment>, mut len: u64, taken: &mut Vec<Segment>) {
+fn take<'a>(queue: &mut VecDeque<Segment<'a>>, mut len: u64, taken: &mut Vec<Segment<'a>>) {
     while len > 0 {
         let segment = queue.pop_front().expect("verdicts are about what is in the queue");
         if segment.len() as u64 <= len {

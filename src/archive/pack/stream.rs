@@ -36,7 +36,7 @@ use crate::{Error, Result};
 const PATIENCE: Duration = Duration::from_millis(20);
 
 /// What is left of a segment that has been read.
-const NOTHING: Segment = Segment::Bytes(Vec::new());
+const NOTHING: Segment<'static> = Segment::Bytes(Vec::new());
 
 /// Batches that may come before their turn: each may hold small files and open ones.
 const MOST_WAITING: usize = 4;
@@ -49,16 +49,16 @@ pub(super) struct Stream<'a> {
     batches: Mutex<Option<u64>>,
     layout: Mutex<Layout<'a>>,
     /// Held but for moments, unlike the layout: who cannot do one thing does another.
-    state: Mutex<State>,
+    state: Mutex<State<'a>>,
     /// Told when there may be a part, or the end.
     progress: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct State<'a> {
     /// The number of the next batch to be laid out, and those that came before their turn.
     turn: u64,
-    waiting: BTreeMap<u64, Encoded>,
+    waiting: BTreeMap<u64, Encoded<'a>>,
     /// Whether a worker is busy with laying out.
     is_laying_out: bool,
     /// How many batches there are, once this is known.
@@ -66,7 +66,7 @@ struct State {
     /// Whether all of them have been laid out.
     is_complete: bool,
     /// Parts that are complete.
-    ready: VecDeque<Part>,
+    ready: VecDeque<Part<'a>>,
     /// Number and place of the next stretch.
     number: u64,
     at: u64,
@@ -172,7 +172,7 @@ impl<'a> Stream<'a> {
     }
 
     /// Takes a batch that is to be laid out when its turn comes.
-    fn lay_out(&self, number: u64, batch: Encoded) -> Result<()> {
+    fn lay_out(&self, number: u64, batch: Encoded<'a>) -> Result<()> {
         lock(&self.state).waiting.insert(number, batch);
         self.advance()
     }
@@ -216,11 +216,11 @@ impl<'a> Stream<'a> {
         let state = lock(&self.state);
         if !state.is_complete && state.ready.is_empty() {
             let woken = self.progress.wait_timeout(state, PATIENCE);
-            drop::<(MutexGuard<'_, State>, _)>(woken.unwrap_or_else(PoisonError::into_inner));
+            drop::<(MutexGuard<'_, State<'a>>, _)>(woken.unwrap_or_else(PoisonError::into_inner));
         }
     }
 
-    fn fill(&self, part: Part, buffer: &mut Buffer) -> Result<Stretch<'_>> {
+    fn fill(&self, part: Part<'a>, buffer: &mut Buffer) -> Result<Stretch<'_>> {
         Ok(match part {
             Part::Data(segments, len) => {
                 self.read(segments, buffer.front(len))?;
@@ -243,7 +243,11 @@ impl<'a> Stream<'a> {
         })
     }
 
-    fn read(&self, segments: impl IntoIterator<Item = Segment>, mut rest: &mut [u8]) -> Result<()> {
+    fn read(
+        &self,
+        segments: impl IntoIterator<Item = Segment<'a>>,
+        mut rest: &mut [u8],
+    ) -> Result<()> {
         for segment in segments {
             let place;
             (place, rest) = rest.split_at_mut(segment.len());
@@ -257,9 +261,9 @@ impl<'a> Stream<'a> {
                     read(&file, at, place)?;
                     self.is_read(file);
                 }
-                Segment::Records(bytes, range) => place.copy_from_slice(&bytes[range]),
-                Segment::Later(Unread { file, bytes, name }, at, _) => {
-                    file.read(&bytes[name], at, place, self.notices)?;
+                Segment::Records(records) => place.copy_from_slice(records.bytes()),
+                Segment::Later(Unread { file, name }, at, _) => {
+                    file.read(name.bytes(), at, place, self.notices)?;
                 }
             }
         }
@@ -284,7 +288,7 @@ impl Source for Stream<'_> {
     }
 }
 
-impl State {
+impl State<'_> {
     /// Number and place of a stretch of this length.
     fn pass(&mut self, len: u64) -> (u64, u64) {
         let here = (self.number, self.at);

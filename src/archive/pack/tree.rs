@@ -109,7 +109,7 @@ impl<'a> Tree<'a> {
         &self,
         directory: &Directory,
         name: &CStr,
-        encoder: &mut Encoder,
+        encoder: &mut Encoder<'a>,
     ) -> bool {
         let Some(cache) = self.cache else { return false };
         // It may have to be opened by its path.

@@ -173,7 +173,7 @@ impl Walk {
 
 impl Task {
     /// Records what is still to be recorded, unless it is left out.
-    pub(super) fn encode(self, tree: &Tree<'_>, encoder: &mut Encoder) -> Result<()> {
+    pub(super) fn encode<'a>(self, tree: &Tree<'a>, encoder: &mut Encoder<'a>) -> Result<()> {
         let (directory, names, nth, kind) = match self {
             Task::Record(directory, names, nth, kind) => (directory, names, nth, kind),
             Task::Recorded(named, settled) => {
