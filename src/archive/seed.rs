@@ -55,7 +55,7 @@ impl TreeSeed {
         monitor: &dyn Monitor,
     ) -> Result<Self> {
         let (options, make) = options(index, workers);
-        let cache = EncoderCache::open(cache, root, &options, &make)?;
+        let cache = EncoderCache::open(cache, root, options.features, options.shift, &make)?;
         let seed = Self::scan_input(Input::KnownTree(root, &cache), root, index, workers, monitor)?;
         cache.save()?;
         Ok(seed)

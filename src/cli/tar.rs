@@ -189,7 +189,13 @@ impl Args {
             self.input_format == InputFormat::Disk,
             "--cache-dir is for directories: a tar is read in any case"
         );
-        Ok(Some(EncoderCache::open(directory, &self.source, options, make)?))
+        Ok(Some(EncoderCache::open(
+            directory,
+            &self.source,
+            options.features,
+            options.shift,
+            make,
+        )?))
     }
 
     fn options(&self, context: &Context, skip: Option<(u64, u64)>) -> PackOptions {

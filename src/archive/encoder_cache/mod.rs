@@ -42,9 +42,9 @@ pub(crate) use self::atoms::{Atom, Mark, marks};
 pub(crate) use self::matching::{Matcher, Verdict};
 use self::saved::{File, Saved, identity};
 pub(crate) use self::saved::{Known, Start};
-use crate::archive::pack::PackOptions;
 use crate::flow::lock;
 use crate::make::MakeOptions;
+use crate::tree::Shift;
 use crate::tree::found::{Stat, open_again};
 use crate::tree::listing::Listing;
 use crate::tree::names::Names;
@@ -99,12 +99,13 @@ struct Found {
 }
 
 impl EncoderCache {
-    /// Reads what the directory has of the tree at `root`, archived and cut in this way. A directory that is not
+    /// Reads what the directory has of the tree at `root`, archived with this feature word and cut in this way. A directory that is not
     /// there is made; what is damaged is as if it was not there.
     pub fn open(
         directory: &Path,
         root: &Path,
-        options: &PackOptions,
+        features: u64,
+        shift: Option<Shift>,
         make: &MakeOptions,
     ) -> Result<Self> {
         let began = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -116,10 +117,9 @@ impl EncoderCache {
             let why = "cuts by FastCDC depend on what follows them, so that none are known";
             return Err(Error::file(directory, why));
         }
-        let key = key(root, options, make)?;
+        let key = key(root, features, shift, make)?;
         let path = directory.join(format!("{}.tree", &ChunkId::from_bytes(key).to_string()[..32]));
         let bytes = read(&path).map_err(Error::io("read", &path))?;
-        let features = options.features;
         let saved = Saved::read(bytes, &key, make.sizes.max());
         let saved = saved.filter(|saved| {
             let names = Names::default();
@@ -320,15 +320,14 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// What a cache is good for: this tree, in this form, cut in this way.
-fn key(root: &Path, options: &PackOptions, make: &MakeOptions) -> Result<[u8; 32]> {
+fn key(root: &Path, features: u64, shift: Option<Shift>, make: &MakeOptions) -> Result<[u8; 32]> {
     let root = root.canonicalize().map_err(Error::io("find", root))?;
     let (rule, sizes, digest) = (make.rule, make.sizes, make.digest);
-    let shift = options.shift.map(|shift| (shift.shift, shift.range));
     // What is seen of files depends on who looks: attributes of root, and numbers of owners.
     let maps = ["uid_map", "gid_map"].map(|map| fs::read(format!("/proc/self/{map}")));
     let maps = maps.map(|map: io::Result<Vec<u8>>| map.unwrap_or_default()).concat();
     let who = geteuid().as_raw();
-    let how = format!("{:x} {shift:?} {rule:?} {sizes:?} {digest:?} {who}", options.features);
+    let how = format!("{features:x} {shift:?} {rule:?} {sizes:?} {digest:?} {who}");
     let all = [PURPOSE, root.as_os_str().as_bytes(), how.as_bytes(), &maps].join(&0);
     Ok(*Digest::Sha512_256.hash(&all).as_bytes())
 }

@@ -10,6 +10,8 @@ use crate::make::MakeOptions;
 
 const KEY: [u8; 32] = [7; 32];
 
+const FEATURES: u64 = flags::USER_NAMES;
+
 /// A byte and how often it comes: an atom whose bytes are known. Zero stands for one without a mark.
 type Run = (u8, u64);
 
@@ -179,9 +181,9 @@ fn what_is_damaged_is_not_there() {
 fn files_changed_a_moment_ago_are_not_settled() {
     let root = tempfile::tempdir().unwrap();
     let directory = root.path().join("cache");
-    let options = PackOptions { features: 0, shift: None, skip: None, workers: 1 };
     let cache =
-        EncoderCache::open(&directory, root.path(), &options, &MakeOptions::default()).unwrap();
+        EncoderCache::open(&directory, root.path(), FEATURES, None, &MakeOptions::default())
+            .unwrap();
     let stat = |ctime, lag| Stat {
         dev: 1,
         ino: 1,
@@ -207,10 +209,10 @@ fn files_changed_a_moment_ago_are_not_settled() {
 fn names_of_owners_are_kept_as_long_as_their_files_may_be() {
     let root = tempfile::tempdir().unwrap();
     let directory = root.path().join("cache");
-    let options = PackOptions { features: flags::USER_NAMES, shift: None, skip: None, workers: 1 };
     let run = |names: &Names, n: u64| {
         let cache =
-            EncoderCache::open(&directory, root.path(), &options, &MakeOptions::default()).unwrap();
+            EncoderCache::open(&directory, root.path(), FEATURES, None, &MakeOptions::default())
+                .unwrap();
         let said = cache.saved.as_ref().map(|saved| saved.names().to_vec());
         let stat = Stat {
             dev: 1,

@@ -146,7 +146,10 @@ impl Making<'_> {
         let make_options = MakeOptions { whole, ..self.make_options(store.as_ref()) };
         let pack_options = PackOptions { workers: make_options.workers, ..self.pack_options(None) };
         let cache = cache
-            .map(|directory| EncoderCache::open(&directory, root, &pack_options, &make_options))
+            .map(|directory| {
+                let PackOptions { features, shift, .. } = pack_options;
+                EncoderCache::open(&directory, root, features, shift, &make_options)
+            })
             .transpose()?;
         let input = match &cache {
             Some(cache) => pack::Input::KnownTree(root, cache),
