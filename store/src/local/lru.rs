@@ -7,12 +7,13 @@
 //! ```
 //! The file times are the only memory, so any number of processes share a cache: each looks at all of
 //! it when it has put a sixteenth of the limit, and once when it ends. Meanwhile a cache may exceed
-//! its limit by that sixteenth for each process.
+//! its limit by that sixteenth for each process, and by what is put while one of them removes. When
+//! the last of them has ended it is below: one that ends while another removes asks him to look again.
 //!
 //! **Locks.** Users of a cache hold none: a chunk that vanishes is fetched from the source again.
-//! Whoever removes holds the directory's lock alone, and does not wait for it: so one removes at a
-//! time, and nobody while a writer (`LocalStore::create`) is relying on what is there or a prune is
-//! at work.
+//! Whoever removes holds the directory's lock alone ([`Turn`]): so one removes at a time, and nobody
+//! while a writer (`LocalStore::create`) is relying on what is there or a prune is at work. Nobody
+//! who puts waits for it.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirEntry, Metadata};
@@ -26,7 +27,7 @@ use cairn_formats::{ChunkId, CodedChunk, WriteCoding};
 
 use super::chunks::{LocalStore, TEMPORARY_PREFIX, is_absence};
 use super::listing::{entries, is_prefix};
-use super::lock::Lock;
+use super::turn::{Turn, is_wished, wish};
 use crate::{Error, Result, Store, WriteStore};
 
 /// A process looks at the cache when it has put this part of the limit.
@@ -42,7 +43,8 @@ const ABANDONED: Duration = Duration::from_secs(3600);
 /// Files take room in such blocks, in bytes.
 const BLOCK: u64 = 4096;
 
-/// How long one that ends waits for its turn to remove.
+/// How long one that ends waits for its turn to remove, or for another to have looked. It matters only
+/// where nobody grants its wish, as a writer does not.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A local store that is kept below a size.
@@ -65,19 +67,24 @@ impl LruStore {
         Self { store, limit, put: AtomicU64::new(0), looking: Mutex::default() }
     }
 
-    /// Removes what is too much. `false` if somebody else is removing, or writing.
+    /// Removes what is too much, and once more for those that ended meanwhile. `false` if somebody
+    /// else is removing, or writing.
     fn look(&self) -> Result<bool> {
         // Others go on putting meanwhile: that counts for the next look.
         let Ok(_looking) = self.looking.try_lock() else { return Ok(false) };
-        let _lock = match Lock::alone(&self.store.root) {
-            Err(Error::Busy { .. }) => return Ok(false),
-            lock => lock?,
-        };
-        self.put.store(0, Ordering::Relaxed);
-        let now = SystemTime::now();
-        let content = Content::of(&self.store, now)?;
-        content.reduce(&self.store, self.limit, now)?;
-        Ok(true)
+        let Some(mut turn) = Turn::take(&self.store.root)? else { return Ok(false) };
+        loop {
+            self.put.store(0, Ordering::Relaxed);
+            let now = SystemTime::now();
+            let content = Content::of(&self.store, now)?;
+            content.reduce(&self.store, self.limit, now)?;
+            if !turn.end() {
+                return Ok(true);
+            }
+            // Whoever was quicker grants the wish.
+            let Some(next) = Turn::take(&self.store.root)? else { return Ok(true) };
+            turn = next;
+        }
     }
 
     /// Looks, and tells of a failure: what could not be removed is no reason to fail.
@@ -128,12 +135,18 @@ impl WriteStore for LruStore {
 
 impl Drop for LruStore {
     fn drop(&mut self) {
-        if *self.put.get_mut() == 0 {
+        if *self.put.get_mut() == 0 || self.look_or_warn() {
             return;
         }
-        // Another that ends now may have looked before our last put.
+        // Whoever is removing may have looked before our last put, and take long.
+        let root = self.store.root.clone();
+        let wished = wish(&root).is_ok();
         let began = Instant::now();
-        while !self.look_or_warn() && began.elapsed() < PATIENCE {
+        while !self.look_or_warn() {
+            let granted = wished && !is_wished(&root);
+            if granted || began.elapsed() >= PATIENCE {
+                break;
+            }
             sleep(Duration::from_millis(10));
         }
     }
@@ -445,5 +458,45 @@ mod tests {
         drop(writer);
         assert!(cache.look().unwrap());
         assert_eq!(here(&all, 20).len(), 9);
+    }
+
+    #[test]
+    fn one_that_ends_while_another_removes_asks_for_a_look() {
+        let directory = tempfile::tempdir().unwrap();
+        let all = store(directory.path());
+        let cache = limited(directory.path(), 10);
+        let removing = Turn::take(directory.path()).unwrap().unwrap();
+        (0..20).for_each(|n| cache.put(&chunk(n, WriteCoding::Zstd)).unwrap());
+        drop(cache);
+        assert_eq!(here(&all, 20).len(), 20);
+        assert!(removing.end());
+    }
+
+    #[test]
+    fn one_that_removes_looks_again_for_those_that_ended_meanwhile() {
+        for _ in 0..50 {
+            let directory = tempfile::tempdir().unwrap();
+            let root = directory.path();
+            let all = store(root);
+            (0..500).for_each(|n| put_aged(&all, n, 1000));
+            let first = all.path(&chunk(0, WriteCoding::Zstd).id());
+            let removes = limited(root, 10);
+            std::thread::scope(|scope| {
+                // Puts when the other has looked and is removing.
+                scope.spawn(|| {
+                    let began = Instant::now();
+                    while first.exists() && began.elapsed() < Duration::from_secs(60) {}
+                    (500..520).for_each(|n| all.put(&chunk(n, WriteCoding::Zstd)).unwrap());
+                    wish(root).unwrap();
+                });
+                assert!(removes.look().unwrap());
+            });
+            if !is_wished(root) {
+                assert_eq!(here(&all, 520).len(), 10);
+                return;
+            }
+            // The wish came too late: that proves nothing.
+        }
+        panic!("nobody granted the wish");
     }
 }

@@ -8,6 +8,7 @@
 //! late       file systems on which errors come late
 //! new_file   a file that appears whole or not at all
 //! output     that, or a pipe or device that is there
+//! turn       whose turn it is to remove from a cache
 //! ```
 
 mod chunks;
@@ -17,6 +18,7 @@ mod lock;
 mod lru;
 mod new_file;
 mod output;
+mod turn;
 
 pub use chunks::{Durability, LocalOptions, LocalStore};
 pub(crate) use chunks::{LARGEST_FILE, TEMPORARY_PREFIX};
