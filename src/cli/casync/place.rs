@@ -63,7 +63,8 @@ pub(super) fn named(options: &Options, index: &Location) -> anyhow::Result<Vec<L
 /// The stores to read from. Those on this machine that are not there are done without if others are.
 pub(super) fn stores(options: &Options, index: &Location) -> anyhow::Result<Vec<Location>> {
     let mut all = named(options, index)?;
-    let is_there = |store: &Location| !matches!(store, Location::Local(path) if !path.is_dir());
+    let is_gone = |store: &Location| matches!(store, Location::Local(path) if !path.is_dir());
+    let is_there = |store: &Location| !store.mirrors().iter().all(is_gone);
     if all.iter().any(is_there) {
         for gone in all.iter().filter(|store| !is_there(store)) {
             failure::warn(&format!("{gone}: there is no such store"));
