@@ -590,6 +590,44 @@ fn what_is_in_the_way_is_there_until_all_is_known_to_work() {
 }
 
 #[test]
+fn passwords_are_not_printed() {
+    let base = base();
+    let place = Place::new(&base, Whose::Ours);
+    let there = "HTTPS://me:hunter2@127.0.0.1:1/x";
+    for script in [
+        format!("casync extract {there}.catar q"),
+        format!("casync extract {there}.caidx q"),
+        format!("casync extract x.caidx {there}"),
+        format!("casync list {there}.catar"),
+        format!("casync make {there}.catar tree"),
+        format!("casync make n.caibx {there}"),
+        format!("casync --store={there} make n.caibx blob"),
+        format!("casync --store=\"nowhere|{there}\" extract x.caidx q"),
+        format!("casync --store=nowhere --extra-store={there} extract x.caidx q"),
+        format!("casync list {}.caidx", there.replace("HTTPS", "GOPHER")),
+        format!("casync list {}.caidx", there.replace("HTTPS", "file")),
+    ] {
+        let done = place.run(&script);
+        assert!(done.code != Some(0), "{script}");
+        assert!(
+            !format!("{}{}", done.text(), done.stderr).contains("hunter2"),
+            "{script}: {}",
+            done.stderr
+        );
+        assert!(!done.stderr.contains("ssh"), "{script}: {}", done.stderr);
+    }
+    let there = there.replace("HTTPS", "https");
+    for words in [
+        format!("untar {there}.catar q"),
+        format!("untar {there}.catar --output-format=gnu-tar q.tar"),
+        format!("tar -s {there} n.catar tree"),
+    ] {
+        let done = base.cairn(&words).fails(&["https://me:***@127.0.0.1:1/x"]);
+        assert!(!done.stderr.contains("hunter2"), "{words}: {}", done.stderr);
+    }
+}
+
+#[test]
 fn numbers_of_owners_are_shifted() {
     if !common::system::is_root("numbers_of_owners_are_shifted") {
         return;
