@@ -538,6 +538,14 @@ fn what_is_read_is_not_removed() {
         "casync extract --what=archive-index < x.caidx",
         "mkdir q && mv default.castr q && casync extract --store=q/default.castr x.caidx q",
         "mkdir q && mkdir q/s && casync extract --extra-store=q/s x.caidx q",
+        "mkdir q && cp -a default.castr q/s && casync extract --store=\"default.castr|q/s\" x.caidx q",
+        "mkdir q && cp -a default.castr q/s && casync extract --store=\"q/s|default.castr\" x.caidx q",
+        "mkdir q && cp -a tree q/t && casync extract --seed=q/t x.caidx q",
+        "mkdir q && ln -s ../tree q/t && casync extract --seed=q/t x.caidx q",
+        "mkdir q && cp -a default.castr q/s && cp x.caidx y.catar && casync extract --what=archive-index --store=q/s y.catar q",
+        "mkdir q && cp x.caidx q && casync extract --what=archive-index --store=default.castr - q < q/x.caidx",
+        "mkdir q && cp x.catar q && casync extract --what=archive - q < q/x.catar",
+        "mkdir q && ln -s ../x.caidx q && casync extract --store=default.castr q/x.caidx q",
     ] {
         let place = Place::new(&base, Whose::Ours);
         let before = place.files();
@@ -548,6 +556,75 @@ fn what_is_read_is_not_removed() {
     }
     let place = Place::new(&base, Whose::Ours);
     place.run("casync extract --delete=no x.catar && casync list x.catar").succeeds();
+    for script in [
+        "mkdir q && cp -a tree/. q && casync extract --seed=q x.caidx q && casync digest q",
+        "mkdir q && cp x.caidx q && exec 3< q/x.caidx && rm q/x.caidx && \
+         casync extract --what=archive-index --store=default.castr - q <&3",
+        "mkdir e && cp -a default.castr copy && casync extract --store=\"default.castr|copy\" --extra-store=e x.caidx q",
+    ] {
+        Place::new(&base, Whose::Ours).run(script).succeeds();
+    }
+}
+
+#[test]
+fn what_is_in_the_way_is_there_until_all_is_known_to_work() {
+    let base = base();
+    for (script, parts) in [
+        ("casync extract --store=nowhere x.caidx q sub", "nowhere"),
+        ("casync extract nowhere.caidx q sub", "nowhere.caidx"),
+        ("casync extract x.caidx q nowhere", "nowhere"),
+        (
+            "cp x.caidx q/sub; casync extract --what=archive-index --store=default.castr q/sub q sub",
+            "is in",
+        ),
+        ("cp x.catar q/sub; casync extract --what=archive --delete=no - q sub < q/sub", "is in"),
+    ] {
+        let place = Place::new(&base, Whose::Ours);
+        place.run(&format!("mkdir q && echo kept > q/sub; {script}")).fails(&[parts]);
+        assert!(place.sandbox.path("w/q/sub").is_file(), "{script}");
+    }
+    let place = Place::new(&base, Whose::Ours);
+    let script = "mkdir q && ln -s .. q/sub && casync extract x.caidx q sub && casync digest q/sub";
+    place.run(script).succeeds();
+    assert!(place.sandbox.path("w/x.caidx").is_file());
+}
+
+#[test]
+fn passwords_are_not_printed() {
+    let base = base();
+    let place = Place::new(&base, Whose::Ours);
+    let there = "HTTPS://me:hunter2@127.0.0.1:1/x";
+    for script in [
+        format!("casync extract {there}.catar q"),
+        format!("casync extract {there}.caidx q"),
+        format!("casync extract x.caidx {there}"),
+        format!("casync list {there}.catar"),
+        format!("casync make {there}.catar tree"),
+        format!("casync make n.caibx {there}"),
+        format!("casync --store={there} make n.caibx blob"),
+        format!("casync --store=\"nowhere|{there}\" extract x.caidx q"),
+        format!("casync --store=nowhere --extra-store={there} extract x.caidx q"),
+        format!("casync list {}.caidx", there.replace("HTTPS", "GOPHER")),
+        format!("casync list {}.caidx", there.replace("HTTPS", "file")),
+    ] {
+        let done = place.run(&script);
+        assert!(done.code != Some(0), "{script}");
+        assert!(
+            !format!("{}{}", done.text(), done.stderr).contains("hunter2"),
+            "{script}: {}",
+            done.stderr
+        );
+        assert!(!done.stderr.contains("ssh"), "{script}: {}", done.stderr);
+    }
+    let there = there.replace("HTTPS", "https");
+    for words in [
+        format!("untar {there}.catar q"),
+        format!("untar {there}.catar --output-format=gnu-tar q.tar"),
+        format!("tar -s {there} n.catar tree"),
+    ] {
+        let done = base.cairn(&words).fails(&["https://me:***@127.0.0.1:1/x"]);
+        assert!(!done.stderr.contains("hunter2"), "{words}: {}", done.stderr);
+    }
 }
 
 #[test]

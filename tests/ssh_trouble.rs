@@ -312,6 +312,34 @@ fn an_index_behind_ssh_is_whole_or_an_error() {
     }
 }
 
+/// The other side says all that is needed, and then talks on.
+#[test]
+fn nobody_listens_for_ever_after_the_end() {
+    let sandbox = Sandbox::with_store(&text(300_000));
+    let serves = Frame::Hello(services::SERVES_INDEX);
+    let index = sandbox.read("blob.caibx");
+    sandbox.write("answer", &written(&[serves, Frame::Index(index.into()), Frame::IndexEof]));
+    let script = "cat \"$sandbox/answer\"\nexec cat /dev/zero";
+    let listed = by(&sandbox, script, "list-chunks -e 0 ssh://there/blob.caibx").succeeds();
+    assert_eq!(listed.stdout, sandbox.cairn("list-chunks blob.caibx").succeeds().stdout);
+}
+
+/// As casync does, which says with its end alone whether an index was written.
+#[test]
+fn the_end_of_the_other_side_is_waited_for() {
+    let sandbox = Sandbox::with_blob(&text(300_000));
+    sandbox.write("answer", &written(&[Frame::Hello(services::ACCEPTS_INDEX)]));
+    let words = "make -e 0 -s store ssh://there/blob.caibx blob";
+    // Longer than a farewell may take.
+    let ends = |code: u8| {
+        format!(
+            "cat \"$sandbox/answer\"\nexec >/dev/null\ncat >>\"$sandbox/heard\"\nsleep 3\nexit {code}"
+        )
+    };
+    by(&sandbox, &ends(0), words).succeeds();
+    by(&sandbox, &ends(3), words).fails(&["ssh://there/blob.caibx", "ssh exited with status 3"]);
+}
+
 #[test]
 fn an_index_is_pushed_with_all_its_bytes() {
     let sandbox = Sandbox::with_blob(&text(300_000));

@@ -101,6 +101,7 @@ fn wanted(args: &Args, access: &Access<'_>) -> anyhow::Result<IdSet> {
 /// Asks as desync does, but an empty answer means no.
 fn is_confirmed(kept: usize, store: &Location) -> anyhow::Result<bool> {
     let mut output = io::stdout();
+    let store = store.without_secrets();
     let warning = format!(
         "Warning: The provided index files reference {kept} unique chunks. Are you sure\n\
          you want to delete all other chunks from '{store}'?\n"

@@ -101,6 +101,7 @@ impl Args {
     /// Into a file or a pipe.
     fn pack(&self, context: &Context) -> anyhow::Result<PackStats> {
         if let Some(store) = &self.store {
+            let store = store.without_secrets();
             anyhow::bail!(
                 "{store}: a store is for chunks, which are made with -i, or with an output that ends in .caidx"
             );

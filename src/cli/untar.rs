@@ -170,7 +170,8 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
             let source = Source::stream(file.map_err(cairn::Error::io("open", name))?, name);
             return restore(args, context, &source, workers);
         }
-        anyhow::bail!("{}: an archive is a file; of its index say so with --index", args.archive);
+        let name = args.archive.without_secrets();
+        anyhow::bail!("{name}: an archive is a file; of its index say so with --index");
     };
     let file = File::open(path).map_err(cairn::Error::io("open", path))?;
     let metadata = file.metadata().map_err(cairn::Error::io("read", path))?;
@@ -293,7 +294,8 @@ impl Args {
                     Input::of_stream(pipe, name.to_owned())
                 }
                 far => {
-                    anyhow::bail!("{far}: an archive is a file; of its index say so with --index")
+                    let name = far.without_secrets();
+                    anyhow::bail!("{name}: an archive is a file; of its index say so with --index")
                 }
             }
         };

@@ -43,7 +43,8 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let stats = verify(store.as_ref(), &options, &progress, &|bad| progress.note(bad))?;
     if stats.bad > 0 {
         let (bad, chunks, removed) = (stats.bad, stats.chunks, stats.removed);
-        anyhow::bail!("{}: {bad} of {chunks} chunks are bad, {removed} removed", args.store);
+        let store = args.store.without_secrets();
+        anyhow::bail!("{store}: {bad} of {chunks} chunks are bad, {removed} removed");
     }
     progress.summary(&format!("{} chunks are good", stats.chunks), stats.bytes);
     Ok(())

@@ -82,9 +82,6 @@ impl Location {
     /// each is treated alone; what of them is no URL is part of the one before.
     pub fn without_secrets(&self) -> String {
         let text = self.to_string();
-        if !matches!(self, Location::Remote { .. }) {
-            return text;
-        }
         let mut starts: Vec<usize> = text
             .match_indices('|')
             .map(|(bar, _)| bar + 1)
@@ -193,6 +190,8 @@ mod tests {
     fn a_log_sees_neither_password_nor_query() {
         for (text, expected) in [
             ("/a?b", "/a?b"),
+            ("/a?b|/u:p@c", "/a?b|/u:p@c"),
+            ("/a?b|https://u:p@h/s", "/a?b|https://u:***@h/s"),
             ("https://h/s/?X-Signature=1", "https://h/s/"),
             ("https://h?x", "https://h"),
             ("https://u:p@h:80/s", "https://u:***@h:80/s"),

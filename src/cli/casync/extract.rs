@@ -153,7 +153,7 @@ impl Extracting<'_> {
             let store = access.stores(&stores)?;
             is_directory(&Input::of_index(index.clone(), store.into(), name.clone()), path)?
         };
-        let target = self.place(target, path, is_below)?;
+        let target = self.place(what, target, path, is_below)?;
         self.context.signals.catch()?;
         let seeds: Vec<PathBuf> =
             self.options.seed.iter().filter(|seed| is_seed(seed)).cloned().collect();
@@ -166,6 +166,9 @@ impl Extracting<'_> {
         let store = tree_seeds::in_front_of(&seeds, store);
         let name = PathBuf::from(name);
         let source = Source::index(&index, store.as_ref(), &name).seeded(&seeds);
+        if is_below {
+            make_way(&target)?;
+        }
         self.restore(&source, &target, path, workers)
     }
 
@@ -194,7 +197,7 @@ impl Extracting<'_> {
                 "{}: a path takes an archive that is a file",
                 name.display()
             );
-            let target = self.place(target, path, false)?;
+            let target = self.place(What::Archive, target, path, false)?;
             return self.restore(&Source::stream(file, name), &target, path, workers);
         }
         let opened = match &self.input {
@@ -203,42 +206,64 @@ impl Extracting<'_> {
         };
         let is_below =
             !path.is_empty() && is_directory(&open_archive(opened, &self.context.signals)?, path)?;
-        let target = self.place(target, path, is_below)?;
-        self.restore(&Source::file(&file, name)?, &target, path, workers)
+        let target = self.place(What::Archive, target, path, is_below)?;
+        let source = Source::file(&file, name)?;
+        if is_below {
+            make_way(&target)?;
+        }
+        self.restore(&source, &target, path, workers)
     }
 
     /// Where the tree goes: a directory in an archive by its name below the target.
-    fn place(&self, target: &Path, path: &[u8], is_below: bool) -> anyhow::Result<PathBuf> {
+    fn place(
+        &self,
+        what: What,
+        target: &Path,
+        path: &[u8],
+        is_below: bool,
+    ) -> anyhow::Result<PathBuf> {
         let mut place = target.to_owned();
         if is_below {
-            fs::create_dir_all(target).map_err(Error::io("create", target))?;
             place.push(place::last_name(path));
-            // Never through a link that is in the way.
-            if place.symlink_metadata().is_ok_and(|it| !it.is_dir()) {
-                fs::remove_file(&place).map_err(Error::io("replace", &place))?;
-            }
         }
-        if self.options.delete && (path.is_empty() || is_below) {
-            self.check_kept(&place)?;
+        if is_below && is_in_the_way(&place) {
+            // A link goes, and nothing of what it leads to.
+            self.check_kept(what, by_its_name(&place), "where a directory is made")?;
+        } else if self.options.delete && (path.is_empty() || is_below) {
+            let why =
+                "from where all that the archive does not have is removed: --delete=no keeps it";
+            self.check_kept(what, place.canonicalize().ok(), why)?;
         }
         Ok(place)
     }
 
-    /// Refuses to remove what is being read: all in the target that the archive does not have goes.
-    fn check_kept(&self, target: &Path) -> anyhow::Result<()> {
-        let Ok(target) = target.canonicalize() else { return Ok(()) };
+    /// Refuses to remove what is being read.
+    fn check_kept(&self, what: What, removed: Option<PathBuf>, why: &str) -> anyhow::Result<()> {
+        let Some(removed) = removed else { return Ok(()) };
         let mut read = vec![self.input.clone()];
-        if What::by_suffix(&self.input) != Some(What::Archive) {
-            read.extend(place::named(self.options, &self.input)?);
+        let mut seeds = Vec::new();
+        if what != What::Archive {
+            let stores = place::named(self.options, &self.input)?;
+            read.extend(stores.iter().flat_map(Location::mirrors));
+            seeds.extend(self.options.seed.iter().filter(|seed| seed.is_dir()).cloned());
         }
-        for place in read {
-            let Location::Local(path) = &place else { continue };
-            let Ok(path) = path.canonicalize() else { continue };
+        let read = read.into_iter().filter_map(|place| match place {
+            Location::Local(path) => Some(path),
+            // Nothing of that name, if it is a pipe or was removed.
+            Location::Stdio => fs::read_link("/proc/self/fd/0").ok().filter(|path| path.exists()),
+            Location::Remote { .. } => None,
+        });
+        let read = read.map(|path| (path, false)).chain(seeds.into_iter().map(|path| (path, true)));
+        for (path, is_seed) in read {
+            let names = [path.canonicalize().ok(), by_its_name(&path)];
+            // The target as a seed is looked through as what is there already. A link to one just goes.
+            let is_own = |name: &PathBuf| is_seed && *name == removed && !removed.is_symlink();
+            let is_removed = |name: &PathBuf| name.starts_with(&removed) && !is_own(name);
             anyhow::ensure!(
-                !path.starts_with(&target),
-                "{}: is in {}, from where all that the archive does not have is removed: --delete=no keeps it",
-                place,
-                target.display()
+                !names.iter().flatten().any(is_removed),
+                "{}: is in {}, {why}",
+                path.display(),
+                removed.display()
             );
         }
         Ok(())
@@ -278,6 +303,28 @@ impl Extracting<'_> {
 fn is_directory(input: &Input, path: &[u8]) -> anyhow::Result<bool> {
     let archive = input.archive()?;
     Ok(input.find(&archive, path)?.node.is_directory())
+}
+
+/// Whether something else is where a directory is to be.
+fn is_in_the_way(place: &Path) -> bool {
+    place.symlink_metadata().is_ok_and(|it| !it.is_dir())
+}
+
+/// Removes what is where a directory of an archive is to be: a link that is there is never gone through.
+fn make_way(place: &Path) -> anyhow::Result<()> {
+    if let Some(target) = place.parent() {
+        fs::create_dir_all(target).map_err(Error::io("create", target))?;
+    }
+    if is_in_the_way(place) {
+        fs::remove_file(place).map_err(Error::io("replace", place))?;
+    }
+    Ok(())
+}
+
+/// A path on which all links are resolved but for the last, which may be one itself.
+fn by_its_name(path: &Path) -> Option<PathBuf> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    Some(parent.unwrap_or(Path::new(".")).canonicalize().ok()?.join(path.file_name()?))
 }
 
 /// Whether a directory is there to take chunks from. One that is not is done without.

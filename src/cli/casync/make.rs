@@ -230,7 +230,8 @@ impl Making<'_> {
     fn check(&self, root: &Path, stats: &PackStats) -> anyhow::Result<()> {
         let (deep, changed) = (stats.counts.too_deep, stats.changed);
         if deep > 0 {
-            failure::warn(&format!("{}: {deep} names lie deeper than casync reads", self.output));
+            let output = self.output.without_secrets();
+            failure::warn(&format!("{output}: {deep} names lie deeper than casync reads"));
         }
         anyhow::ensure!(
             changed == 0,

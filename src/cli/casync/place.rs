@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! /path  ./path  name                 a path, also with a colon if it begins so
-//! scheme://host/path                  a URL; file:///path is a path
+//! scheme://host/path                  a URL, its scheme in any case; file:///path is a path
 //! [user@]host:/path                   ssh://[user@]host/path
 //! ```
 
@@ -33,7 +33,7 @@ pub(super) fn parse(word: &OsStr) -> anyhow::Result<Location> {
     if let Some((scheme, rest)) = text.split_once("://")
         && is_scheme(scheme)
     {
-        return of_url(text, scheme, rest);
+        return of_url(&scheme.to_ascii_lowercase(), rest);
     }
     match text.split_once(':') {
         Some((host, path)) if is_host(host) && !path.is_empty() => behind_ssh(host, path),
@@ -63,10 +63,11 @@ pub(super) fn named(options: &Options, index: &Location) -> anyhow::Result<Vec<L
 /// The stores to read from. Those on this machine that are not there are done without if others are.
 pub(super) fn stores(options: &Options, index: &Location) -> anyhow::Result<Vec<Location>> {
     let mut all = named(options, index)?;
-    let is_there = |store: &Location| !matches!(store, Location::Local(path) if !path.is_dir());
+    let is_gone = |store: &Location| matches!(store, Location::Local(path) if !path.is_dir());
+    let is_there = |store: &Location| !store.mirrors().iter().all(is_gone);
     if all.iter().any(is_there) {
         for gone in all.iter().filter(|store| !is_there(store)) {
-            failure::warn(&format!("{gone}: there is no such store"));
+            failure::warn(&format!("{}: there is no such store", gone.without_secrets()));
         }
         all.retain(is_there);
     } else {
@@ -97,17 +98,20 @@ fn beside(index: &Location) -> Location {
 }
 
 fn is_scheme(text: &str) -> bool {
-    let is_in = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+.-".contains(c);
-    text.starts_with(|c: char| c.is_ascii_lowercase()) && text.chars().all(is_in)
+    let is_in = |c: char| c.is_ascii_alphanumeric() || "+.-".contains(c);
+    text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(is_in)
 }
 
-fn of_url(text: &str, scheme: &str, rest: &str) -> anyhow::Result<Location> {
+fn of_url(scheme: &str, rest: &str) -> anyhow::Result<Location> {
     if scheme == "file" {
         let path = rest.strip_prefix("localhost").unwrap_or(rest);
-        anyhow::ensure!(path.starts_with('/'), "{text}: a file on another machine is out of reach");
+        anyhow::ensure!(
+            path.starts_with('/'),
+            "file://: a file on another machine is out of reach"
+        );
         return Ok(Location::Local(decoded(path)));
     }
-    match text.parse::<Location>().map_err(anyhow::Error::msg)? {
+    match format!("{scheme}://{rest}").parse::<Location>().map_err(anyhow::Error::msg)? {
         remote @ Location::Remote { .. } => Ok(remote),
         _ => anyhow::bail!("there is no way to places that begin with `{scheme}://`"),
     }
@@ -186,8 +190,14 @@ mod tests {
         assert_eq!(at("h:/a%b"), "ssh://h/a%25b".parse().unwrap());
         assert_eq!(at("me@h.x:/a?b"), "ssh://me@h.x/a%3Fb".parse().unwrap());
         assert_eq!(at("https://h/a"), "https://h/a".parse().unwrap());
+        assert_eq!(at("HTTPS://u:p@h/a"), "https://u:p@h/a".parse().unwrap());
+        assert_eq!(at("File:///a"), local("/a"));
         for bad in ["", "h:a", "gopher://h/a", "file://h/a"] {
             assert!(parse(bad.as_ref()).is_err(), "{bad}");
+        }
+        for bad in ["GOPHER://u:secret@h/a", "Foo://u:secret@h/a", "file://u:secret@h/a"] {
+            let error = format!("{:#}", parse(bad.as_ref()).unwrap_err());
+            assert!(!error.contains("secret"), "{error}");
         }
     }
 

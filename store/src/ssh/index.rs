@@ -15,15 +15,18 @@ use cairn_formats::protocol::services::{PULLS_INDEX, PUSHES_INDEX};
 use super::address::{Address, Programs};
 use super::patient::Patience;
 use super::session::Session;
-use crate::{Error, Location, RemoteOptions, Result};
+use crate::{Again, Error, Location, RemoteOptions, Result};
 
 /// Bytes of an index in a frame.
 const PIECE: usize = 32 << 10;
 
+/// Bytes of the longest index that is read: a hundred million chunks.
+const LONGEST: u64 = 4 << 30;
+
 /// Reads an index.
 pub(crate) fn read(location: &Location, options: &RemoteOptions) -> Result<Index> {
     let (session, place) = start(location, options, "pull", PULLS_INDEX)?;
-    let mut pieces = Pieces { session, rest: Vec::new(), at: 0, is_over: false, failure: None };
+    let mut pieces = Pieces::of(session, LONGEST);
     let index = Index::read(&mut pieces);
     match (index, pieces.failure) {
         (_, Some(failure)) => Err(failure),
@@ -67,15 +70,30 @@ struct Pieces {
     session: Session,
     rest: Vec<u8>,
     at: usize,
+    /// Bytes that may come at all, and how many of them have not.
+    longest: u64,
+    left: u64,
     is_over: bool,
     /// What `io::Error` cannot carry.
     failure: Option<Error>,
 }
 
 impl Pieces {
+    fn of(session: Session, longest: u64) -> Self {
+        let (rest, at, is_over, failure) = (Vec::new(), 0, false, None);
+        Self { session, rest, at, longest, left: longest, is_over, failure }
+    }
+
     fn next(&mut self) -> Result<()> {
         match self.session.receive()? {
-            Frame::Index(bytes) => (self.rest, self.at) = (bytes.into_owned(), 0),
+            Frame::Index(bytes) => {
+                self.left = self.left.checked_sub(bytes.len() as u64).ok_or_else(|| {
+                    let why =
+                        format!("the other side sent an index of more than {} bytes", self.longest);
+                    self.session.unreachable(why, Again::No)
+                })?;
+                (self.rest, self.at) = (bytes.into_owned(), 0);
+            }
             Frame::IndexEof => self.is_over = true,
             other => return Err(self.session.unexpected(&other)),
         }
@@ -124,5 +142,44 @@ impl Write for Frames<'_> {
             self.failure = Some(failure);
             io::Error::other("the session failed")
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use cairn_formats::protocol::services::SERVES_INDEX;
+
+    use super::*;
+
+    #[test]
+    fn an_index_has_an_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let answer = directory.path().join("answer");
+        let mut said = Vec::new();
+        Frame::Hello(SERVES_INDEX).write(&mut said).unwrap();
+        for _ in 0..3 {
+            Frame::Index(vec![7; 1000].into()).write(&mut said).unwrap();
+        }
+        Frame::IndexEof.write(&mut said).unwrap();
+        std::fs::write(&answer, said).unwrap();
+        let read = |longest| {
+            let mut command = Command::new("sh");
+            command.args(["-c", "cat \"$0\"; exec cat >/dev/null"]).arg(&answer);
+            let patience = Patience::default();
+            let session = Session::start(command, "there", PULLS_INDEX, &patience).unwrap();
+            let mut pieces = Pieces::of(session, longest);
+            let read = pieces.read_to_end(&mut Vec::new());
+            (read.ok(), pieces.failure.map(|failure| failure.to_string()))
+        };
+        assert_eq!(read(3000), (Some(3000), None));
+        let (read, failure) = read(2999);
+        assert_eq!(read, None);
+        let failure = failure.unwrap();
+        assert!(
+            failure.contains("there: the other side sent an index of more than 2999 bytes"),
+            "{failure}"
+        );
     }
 }

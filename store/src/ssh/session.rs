@@ -18,6 +18,7 @@ use cairn_formats::protocol::{Frame, services};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::remote::NOTICED;
 use crate::{Again, Error, Result, Stop};
 
 use super::patient::{Patience, Patient};
@@ -46,6 +47,8 @@ pub(super) struct Session {
     input: BufReader<Patient<ChildStdout>>,
     /// Nothing once it is closed.
     output: Option<BufWriter<Patient<ChildStdin>>>,
+    /// How long nothing may happen; `None` for as long as it likes.
+    silence: Option<Duration>,
     /// Whether nobody waits any more.
     stop: Stop,
     /// Whether the other side has said HELLO.
@@ -84,6 +87,7 @@ impl Session {
             child,
             input: BufReader::with_capacity(64 << 10, Patient::for_at_most(input, patience)),
             output: Some(BufWriter::new(Patient::for_at_most(output, patience))),
+            silence: patience.silence,
             stop: patience.stop.clone(),
             has_answered: false,
             is_reaped: false,
@@ -144,14 +148,21 @@ impl Session {
 
     /// Says goodbye and waits until the other side has done what was asked of it: it says so, or it ends well.
     pub(super) fn finish(mut self) -> Result<()> {
+        // What was asked for is sent with all patience, and only the farewell need not arrive.
+        if let Some(output) = &mut self.output {
+            output.flush().map_err(|e| self.refused(e))?;
+        }
         self.part();
         match Frame::read(&mut self.input) {
             Ok(Some(Frame::Goodbye)) => self.see_off(),
             Ok(Some(Frame::Abort { errno, reason })) => return Err(self.aborted(errno, &reason)),
             Ok(Some(other)) => return Err(self.unexpected(&other)),
             // casync says nothing if it was not asked for chunks as well.
-            Ok(None) if self.wait(FAREWELL).is_some_and(|status| status.success()) => {}
-            Ok(None) => return Err(self.ended()),
+            Ok(None) => match self.wait_for_outcome() {
+                Some(status) if status.success() => {}
+                None if self.stop.is_asked() => return Err(Error::Stopped),
+                _ => return Err(self.ended()),
+            },
             Err(e) => return Err(self.failed(e)),
         }
         Ok(())
@@ -233,6 +244,18 @@ impl Session {
         self.unreachable(format!("{how} {when}"), Again::Yes)
     }
 
+    /// Waits for the end of ssh as long as for anything else.
+    fn wait_for_outcome(&mut self) -> Option<ExitStatus> {
+        let end = self.silence.and_then(|silence| Instant::now().checked_add(silence));
+        loop {
+            let status = self.wait(NOTICED);
+            let is_over = end.is_some_and(|end| Instant::now() >= end) || self.stop.is_asked();
+            if status.is_some() || is_over {
+                return status;
+            }
+        }
+    }
+
     /// Waits for the end of ssh, but not for long.
     fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
         let begun = Instant::now();
@@ -254,6 +277,10 @@ impl Session {
         let mut rest = [0; 4096];
         loop {
             let left = end.saturating_duration_since(Instant::now());
+            // Whoever goes on talking is not silent.
+            if left.is_zero() {
+                break;
+            }
             self.input.get_mut().set_silence(left);
             match self.input.read(&mut rest) {
                 Ok(0) | Err(_) => break,
