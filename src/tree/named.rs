@@ -57,7 +57,7 @@ pub struct Leave {
 }
 
 /// Gives what was made under a temporary name the name it is to have, in place of what has it. A directory that has it
-/// is removed, if there is leave with all that is in it.
+/// is removed, if there is leave with all that is in it. Should that fail, what is left of it has its name again.
 pub fn install(
     directory: BorrowedFd<'_>,
     temporary: &[u8],
@@ -74,7 +74,15 @@ pub fn install(
     }
     // At no moment is neither there.
     match renameat_with(directory, temporary, directory, name, RenameFlags::EXCHANGE) {
-        Ok(()) => remove(directory, temporary, leave.immutable),
+        Ok(()) => remove(directory, temporary, leave.immutable).map_err(|e| {
+            // Both have their names again, so that it can be tried once more.
+            match renameat_with(directory, temporary, directory, name, RenameFlags::EXCHANGE) {
+                Ok(()) => e,
+                Err(_) => {
+                    io::Error::other(format!("what was there is now under another name: {e}"))
+                }
+            }
+        }),
         Err(Errno::INVAL | Errno::NOSYS) => {
             remove(directory, name, leave.immutable)?;
             Ok(renameat(directory, temporary, directory, name)?)
