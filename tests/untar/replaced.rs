@@ -161,3 +161,20 @@ fn what_is_mounted_in_what_is_to_go_is_not_touched() {
     assert_eq!(sandbox.read("out/file/deep/disk/kept/file"), b"kept");
     assert_eq!(sandbox.files("out").iter().filter(|name| name.contains(".#")).count(), 0);
 }
+
+#[test]
+fn a_file_of_another_owner_is_replaced() {
+    if !is_root("a_file_of_another_owner_is_replaced") {
+        return;
+    }
+    let sandbox = sandbox();
+    let names = ["out/file", "out/large"];
+    let before = names.map(|name| inode(&sandbox, name));
+    for name in names {
+        std::os::unix::fs::chown(sandbox.path(name), Some(7), Some(7)).unwrap();
+    }
+    sandbox.cairn("untar x.catar out").succeeds_silently();
+    assert_restored(&sandbox);
+    let after = names.map(|name| inode(&sandbox, name));
+    assert!(before.iter().zip(&after).all(|(before, after)| before != after));
+}
