@@ -279,6 +279,13 @@ impl<'a> Unpack<'a> {
     }
 
     fn run(&self, job: Job, worker: &mut Worker) -> Result<()> {
+        let done = self.carry_out(job, worker);
+        // Also one that failed: the reader waits for all others, and may be who did it.
+        self.board.done();
+        done
+    }
+
+    fn carry_out(&self, job: Job, worker: &mut Worker) -> Result<()> {
         self.monitor.check()?;
         match job {
             Job::Files { files, window } => {
@@ -293,7 +300,6 @@ impl<'a> Unpack<'a> {
                 large.put(self, at, &window.bytes()[range], worker)?;
             }
         }
-        self.board.done();
         Ok(())
     }
 }
