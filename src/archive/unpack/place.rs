@@ -25,6 +25,9 @@ use crate::tree::beneath::Directory;
 use crate::tree::named;
 use crate::{Error, Result};
 
+/// What a file is in its file system: device and inode.
+type Identity = (u64, u64);
+
 /// A directory that is being filled.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -242,7 +245,7 @@ impl Place {
 fn others<'n>(
     names: &'n [Vec<u8>],
     known: &HashSet<Box<[u8]>>,
-    identity: &dyn Fn(&[u8]) -> Option<(u64, u64)>,
+    identity: &dyn Fn(&[u8]) -> Option<Identity>,
 ) -> Vec<&'n [u8]> {
     let (present, mut others): (Vec<&[u8]>, Vec<&[u8]>) =
         names.iter().map(Vec::as_slice).partition(|&name| known.contains(name));
