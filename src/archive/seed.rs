@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! tree -(packed, cut and hashed, but stored nowhere)-> ids, and where their bytes are in the tree
-//! id   -> records and parts of files -> bytes, which whoever takes them verifies
+//! id   -> records and parts of files -> bytes that have it
 //! ```
 //! What has changed since is not handed out, so that a tree may be a seed while it is being written to. Its files
 //! themselves can be asked for as well, by whoever shares their blocks or makes links to them.
@@ -15,7 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use cairn_formats::{ChunkId, CodedChunk, Coding, Index, IndexChunk};
+use cairn_formats::{ChunkId, CodedChunk, Coding, Digest, Index, IndexChunk};
 use cairn_store::{Result as StoreResult, Store};
 
 use crate::archive::encoder_cache::EncoderCache;
@@ -27,6 +27,7 @@ use crate::{Monitor, Result};
 #[derive(Debug)]
 pub struct TreeSeed {
     root: PathBuf,
+    digest: Digest,
     map: Map,
     /// Where in the archive the tree would be each chunk begins, and its length in bytes.
     chunks: HashMap<ChunkId, (u64, usize)>,
@@ -78,7 +79,8 @@ impl TreeSeed {
                 at += run.len as u64;
             }
         })?;
-        Ok(Self { root: root.to_owned(), map, chunks, order, alike: OnceLock::new() })
+        let (root, digest) = (root.to_owned(), index.digest());
+        Ok(Self { root, digest, map, chunks, order, alike: OnceLock::new() })
     }
 
     /// The directory.
@@ -182,6 +184,8 @@ impl Store for TreeSeed {
         let Some(&(at, len)) = self.chunks.get(id) else { return Ok(None) };
         // What cannot be read any more is not there any more.
         let bytes = self.map.read(&self.root, at, len).unwrap_or_default();
+        // Others count the copies of a chunk: one that is handed out damaged now must not be absent later.
+        let bytes = bytes.filter(|bytes| self.digest.hash(bytes) == *id);
         Ok(bytes.map(|bytes| CodedChunk::new(*id, Coding::Plain, bytes)))
     }
 

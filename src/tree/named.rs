@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, openat, renameat, renameat_with, unlinkat,
+    AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, StatxFlags, makedev, openat, renameat,
+    renameat_with, statx, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -56,7 +57,7 @@ pub struct Leave {
 }
 
 /// Gives what was made under a temporary name the name it is to have, in place of what has it. A directory that has it
-/// is removed, if there is leave with all that is in it.
+/// is removed, if there is leave with all that is in it. Should that fail, what is left of it has its name again.
 pub fn install(
     directory: BorrowedFd<'_>,
     temporary: &[u8],
@@ -73,7 +74,15 @@ pub fn install(
     }
     // At no moment is neither there.
     match renameat_with(directory, temporary, directory, name, RenameFlags::EXCHANGE) {
-        Ok(()) => remove(directory, temporary, leave.immutable),
+        Ok(()) => remove(directory, temporary, leave.immutable).map_err(|e| {
+            // Both have their names again, so that it can be tried once more.
+            match renameat_with(directory, temporary, directory, name, RenameFlags::EXCHANGE) {
+                Ok(()) => e,
+                Err(_) => {
+                    io::Error::other(format!("what was there is now under another name: {e}"))
+                }
+            }
+        }),
         Err(Errno::INVAL | Errno::NOSYS) => {
             remove(directory, name, leave.immutable)?;
             Ok(renameat(directory, temporary, directory, name)?)
@@ -97,10 +106,19 @@ pub fn remove(directory: BorrowedFd<'_>, name: &[u8], undo_immutable: bool) -> i
     }
 }
 
-/// Removes a directory that is not empty. One directory is open at a time, however deep it goes.
+/// Removes a directory that is not empty. One directory is open at a time, however deep it goes. What is mounted in it
+/// is somebody else's: there it ends.
 fn remove_full(directory: BorrowedFd<'_>, name: &[u8], undo_immutable: bool) -> io::Result<()> {
+    let mount = mount_of(directory, b"")?;
     let enter = |directory: BorrowedFd<'_>, name: &[u8]| -> io::Result<OwnedFd> {
+        // Before it is opened, which may change its mode; and after, as it may be another by then.
+        if mount_of(directory, name)? != mount {
+            return Err(is_a_mount(name));
+        }
         let (entered, _) = open_directory(directory, name)?;
+        if mount_of(entered.as_fd(), b"")? != mount {
+            return Err(is_a_mount(name));
+        }
         if undo_immutable {
             apply::undo_immutable(entered.as_fd())?;
         }
@@ -125,6 +143,20 @@ fn remove_full(directory: BorrowedFd<'_>, name: &[u8], undo_immutable: bool) -> 
         current = above;
     }
     Ok(unlinkat(directory, name, AtFlags::REMOVEDIR)?)
+}
+
+/// The number of the mount something is in, or of its device where the kernel tells no mounts apart.
+fn mount_of(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<u64> {
+    let how = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    let stat = statx(directory, name, how, StatxFlags::MNT_ID)?;
+    let is_told = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::MNT_ID);
+    let device = || makedev(stat.stx_dev_major, stat.stx_dev_minor);
+    Ok(if is_told { stat.stx_mnt_id } else { device() })
+}
+
+fn is_a_mount(name: &[u8]) -> io::Error {
+    let name = String::from_utf8_lossy(name);
+    io::Error::other(format!("`{name}` in it is a mount: unmount it and try again"))
 }
 
 /// Removes what is in a directory, up to the first directory in it, which is returned.

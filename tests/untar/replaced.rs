@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
+use super::common::system::{Mount, is_root};
 use super::common::{Sandbox, random};
 use super::written::Written;
 
@@ -137,4 +138,43 @@ fn of_a_part_only_the_part_is_cleaned() {
     assert_eq!(sandbox.files("part"), ["inner"]);
     sandbox.cairn("untar x.catar single d/inner --delete").succeeds_silently();
     assert_eq!(sandbox.files("single"), ["inner", "other"]);
+}
+
+#[test]
+fn what_is_mounted_in_what_is_to_go_is_not_touched() {
+    if !is_root("what_is_mounted_in_what_is_to_go_is_not_touched") {
+        return;
+    }
+    let sandbox = sandbox();
+    fs::create_dir_all(sandbox.path("out/other/deep")).unwrap();
+    let _mount = Mount::new(&sandbox, "out/other/deep/disk", 1000);
+    sandbox.write("out/other/deep/disk/kept/file", b"kept");
+    for words in ["--delete", "--delete --undo-immutable"] {
+        let done = sandbox.cairn(&format!("untar x.catar out {words}"));
+        done.fails(&["out/other", "`disk` in it is a mount"]);
+        assert_eq!(sandbox.read("out/other/deep/disk/kept/file"), b"kept");
+    }
+    // Nor where a file takes the place of the directory.
+    fs::remove_file(sandbox.path("out/file")).unwrap();
+    fs::rename(sandbox.path("out/other"), sandbox.path("out/file")).unwrap();
+    sandbox.cairn("untar x.catar out").fails(&["out/file", "`disk` in it is a mount"]);
+    assert_eq!(sandbox.read("out/file/deep/disk/kept/file"), b"kept");
+    assert_eq!(sandbox.files("out").iter().filter(|name| name.contains(".#")).count(), 0);
+}
+
+#[test]
+fn a_file_of_another_owner_is_replaced() {
+    if !is_root("a_file_of_another_owner_is_replaced") {
+        return;
+    }
+    let sandbox = sandbox();
+    let names = ["out/file", "out/large"];
+    let before = names.map(|name| inode(&sandbox, name));
+    for name in names {
+        std::os::unix::fs::chown(sandbox.path(name), Some(7), Some(7)).unwrap();
+    }
+    sandbox.cairn("untar x.catar out").succeeds_silently();
+    assert_restored(&sandbox);
+    let after = names.map(|name| inode(&sandbox, name));
+    assert!(before.iter().zip(&after).all(|(before, after)| before != after));
 }

@@ -1,6 +1,7 @@
 //! Chunks from directories that have them already.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use cairn::Silent;
@@ -8,6 +9,7 @@ use cairn::archive::seed::TreeSeed;
 use cairn_store::{Location, RemoteOptions, Store, read_index};
 
 use super::common::{Sandbox, random};
+use super::picture::set_time;
 
 /// Two versions of a tree, `old` and `new`, their indexes, and the old one restored as `out`. The store lacks all
 /// chunks of the old version.
@@ -96,4 +98,16 @@ fn what_has_changed_in_a_seed_is_not_handed_out() {
         }
     }
     assert!(absent > 50 && absent < index.len(), "{absent} of {}", index.len());
+}
+
+#[test]
+fn what_changed_unseen_in_a_seed_is_not_handed_out() {
+    let sandbox = sandbox();
+    let (seed, index) = seed(&sandbox, "old.caidx");
+    let path = sandbox.path("out/large");
+    let before = fs::metadata(&path).unwrap();
+    sandbox.patch("out/large", 1_000_000, b"other");
+    set_time(&path, before.mtime(), before.mtime_nsec());
+    let absent = index.chunks().filter(|chunk| seed.get(&chunk.id).unwrap().is_none()).count();
+    assert!((1..=2).contains(&absent), "{absent}");
 }

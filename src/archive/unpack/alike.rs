@@ -1,8 +1,8 @@
 //! Files that may be what is to be restored already: the one in its place, and those of seeds.
 //!
 //! Each has the right length. What comes of the content is compared with them, piece by piece and by several workers;
-//! at the end one of them is right as a whole, or a new file takes over what they have. What that is of a seed, which
-//! may be written to at any time, is then verified once more, in the new file.
+//! at the end one of them is right as a whole, or a new file takes over what they have. As they may be written to at any
+//! time, that is then verified once more, in the new file.
 
 use std::fs::File;
 use std::io;
@@ -23,8 +23,8 @@ use crate::flow::lock;
 #[derive(Debug)]
 pub(super) struct Alike {
     pub(super) whose: Whose,
-    /// What it has; of a seed with a digest.
-    same: Mutex<Vec<(Range<u64>, Option<ChunkId>)>>,
+    /// What it has, with a digest.
+    same: Mutex<Vec<(Range<u64>, ChunkId)>>,
     is_wrong: AtomicBool,
 }
 
@@ -49,32 +49,22 @@ impl Alike {
     }
 
     /// Whether one of them has these bytes in this place.
-    pub(super) fn have(
-        all: &[Self],
-        at: u64,
-        bytes: &[u8],
-        compared: &mut Buffer,
-    ) -> io::Result<bool> {
+    pub(super) fn have(all: &[Self], at: u64, bytes: &[u8], compared: &mut Buffer) -> bool {
         let mut is_there = false;
         for one in all {
             if is_there && one.is_wrong.load(Ordering::Relaxed) {
                 continue;
             }
-            let is_seed = matches!(one.whose, Whose::Seed(_));
-            let is_same = match content::is_same(one.file(), at, bytes, compared) {
-                // A seed is done without.
-                Err(_) if is_seed => false,
-                is_same => is_same?,
-            };
-            if is_same {
-                let digest = is_seed.then(|| Digest::default().hash(bytes));
+            // What cannot be read is done without.
+            if content::is_same(one.file(), at, bytes, compared).unwrap_or(false) {
+                let digest = Digest::default().hash(bytes);
                 lock(&one.same).push((at..at + bytes.len() as u64, digest));
                 is_there = true;
             } else {
                 one.is_wrong.store(true, Ordering::Relaxed);
             }
         }
-        Ok(is_there)
+        is_there
     }
 
     /// Those that have every piece, when all have come.
@@ -92,11 +82,14 @@ impl Alike {
         }
         let mut bytes = Vec::new();
         for (range, digest) in same {
-            let Some(digest) = digest else { continue };
             bytes.resize((range.end - range.start) as usize, 0);
             new.read_exact_at(&mut bytes, range.start)?;
             if Digest::default().hash(&bytes) != digest {
-                let why = "a file of a seed was written to while it was read: try again";
+                let whose = match self.whose {
+                    Whose::Own(_) => "the old file",
+                    Whose::Seed(_) => "a file of a seed",
+                };
+                let why = format!("{whose} was written to while it was read: try again");
                 return Err(io::Error::other(why));
             }
         }
@@ -134,7 +127,7 @@ mod tests {
         for (at, piece, is_there) in
             [(6, b"cc", true), (2, b"bb", true), (0, b"aa", true), (4, b"ZZ", false)]
         {
-            assert_eq!(Alike::have(&both, at, piece, &mut buffer).unwrap(), is_there);
+            assert_eq!(Alike::have(&both, at, piece, &mut buffer), is_there);
         }
         assert_eq!(is_right(&both), [false, false]);
         let new = file(b"....ZZ..");
@@ -148,21 +141,33 @@ mod tests {
         let both = [Alike::new(Whose::Own(file(b"aaXb"))), Alike::new(Whose::Seed(twin))];
         let mut buffer = Buffer::default();
         for (at, piece) in [(0, b"aa"), (2, b"bb")] {
-            assert!(Alike::have(&both, at, piece, &mut buffer).unwrap());
+            assert!(Alike::have(&both, at, piece, &mut buffer));
         }
         assert_eq!(is_right(&both), [false, true]);
     }
 
     #[test]
-    fn what_a_seed_has_no_longer_is_not_taken_over() {
-        let seed = file(b"aabb");
-        let twin = Twin::new(seed.try_clone().unwrap()).unwrap();
-        let one = [Alike::new(Whose::Seed(twin))];
-        let mut buffer = Buffer::default();
-        assert!(Alike::have(&one, 0, b"aa", &mut buffer).unwrap());
-        assert!(Alike::have(&one, 2, b"bb", &mut buffer).unwrap());
-        seed.write_all_at(b"X", 3).unwrap();
-        let error = one[0].take_over(&file(b"...."), 4096).unwrap_err();
-        assert!(error.to_string().contains("written to while it was read"));
+    fn what_one_has_no_longer_is_not_taken_over() {
+        let seed = |file| Whose::Seed(Twin::new(file).unwrap());
+        for whose in [&seed as &dyn Fn(File) -> Whose, &Whose::Own] {
+            let old = file(b"aabb");
+            let one = [Alike::new(whose(old.try_clone().unwrap()))];
+            let mut buffer = Buffer::default();
+            assert!(Alike::have(&one, 0, b"aa", &mut buffer));
+            assert!(Alike::have(&one, 2, b"bb", &mut buffer));
+            old.write_all_at(b"X", 3).unwrap();
+            let error = one[0].take_over(&file(b"...."), 4096).unwrap_err();
+            assert!(error.to_string().contains("written to while it was read"));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_different() {
+        let place = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&place, b"aa").unwrap();
+        let unreadable = File::options().write(true).open(&place).unwrap();
+        let one = [Alike::new(Whose::Own(unreadable))];
+        assert!(!Alike::have(&one, 0, b"aa", &mut Buffer::default()));
+        assert_eq!(is_right(&one), [false]);
     }
 }

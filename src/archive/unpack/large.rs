@@ -49,7 +49,7 @@ impl Large {
     pub(super) fn begin(unpack: &Unpack<'_>, small: Small) -> Result<Arc<Self>> {
         let Small { place, name, node, at } = small;
         let fd = place.fd()?;
-        let own = if place.is_blank { None } else { existing(fd.as_fd(), &name, node.size()) };
+        let own = existing(unpack, &place, fd.as_fd(), &name, &node);
         let twin = unpack.twins_of(&node, &name, fd.as_fd()).next();
         let alike = own.map(Whose::Own).into_iter().chain(twin.map(Whose::Seed));
         Ok(Arc::new(Self {
@@ -76,7 +76,7 @@ impl Large {
         let path = || self.place.path_of(&self.name);
         let failed = |doing| failed(doing, &path);
         let compared = &mut worker.compared;
-        if !Alike::have(&self.alike, at, bytes, compared).map_err(failed("read"))? {
+        if !Alike::have(&self.alike, at, bytes, compared) {
             let new = self.new_file(unpack)?;
             let put = unpack.put(&new.shared, &new.file, at, bytes, compared);
             put.map_err(failed("write"))?;
@@ -133,8 +133,12 @@ impl Large {
                         &|| Ok(()),
                     );
                 }
-                Whose::Seed(twin) if unpack.link(twin, directory, &self.name) => return Ok(()),
-                Whose::Seed(_) => {}
+                Whose::Seed(twin) => {
+                    let linked = unpack.link(twin, directory, &self.name);
+                    if linked.map_err(failed("replace"))? {
+                        return Ok(());
+                    }
+                }
             }
         }
         let new = self.new_file(unpack)?;

@@ -81,7 +81,8 @@ pub fn unpack<'a>(
     let unpack = Unpack {
         sharing: seeds.filter(|_| options.reflink).map(|(index, seeds)| Sharing::new(index, seeds)),
         twins: seeds
-            .filter(|_| options.hardlink)
+            // A file of a seed has holes or not, as it likes.
+            .filter(|_| options.hardlink && !options.is_full)
             .map(|(index, seeds)| Twins::new(index.flags(), seeds, target)),
         source,
         target,
@@ -198,12 +199,10 @@ impl<'a> Unpack<'a> {
     }
 
     /// Gives a file of a seed, whose bytes are right, another name. Whether that was done.
-    fn link(&self, twin: &Twin, directory: BorrowedFd<'_>, name: &[u8]) -> bool {
-        self.twins.as_ref().is_some_and(|twins| {
-            twins.link(twin, directory, name, &|temporary| {
-                self.install(directory, temporary, name, true)
-            })
-        })
+    fn link(&self, twin: &Twin, directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<bool> {
+        let install = |temporary: &[u8]| self.install(directory, temporary, name, true);
+        let twins = self.twins.as_ref();
+        twins.map_or(Ok(false), |twins| twins.link(twin, directory, name, &install))
     }
 
     /// Files of seeds that may be a node of this name.
@@ -213,7 +212,10 @@ impl<'a> Unpack<'a> {
         name: &'n [u8],
         directory: BorrowedFd<'_>,
     ) -> impl Iterator<Item = Twin> + use<'n, 'a> {
-        let twins = self.twins.as_ref().filter(|_| self.apply.gives_everything());
+        let archive = self.apply.archive().filter(|_| self.apply.gives_everything());
+        let is_told =
+            |twins: &&Twins<'_>| archive.is_some_and(|archive| twins.are_told_by(archive));
+        let twins = self.twins.as_ref().filter(is_told);
         let found = twins.map(|twins| twins.of(node, name, directory));
         found.into_iter().flatten()
     }
@@ -277,6 +279,13 @@ impl<'a> Unpack<'a> {
     }
 
     fn run(&self, job: Job, worker: &mut Worker) -> Result<()> {
+        let done = self.carry_out(job, worker);
+        // Also one that failed: the reader waits for all others, and may be who did it.
+        self.board.done();
+        done
+    }
+
+    fn carry_out(&self, job: Job, worker: &mut Worker) -> Result<()> {
         self.monitor.check()?;
         match job {
             Job::Files { files, window } => {
@@ -291,7 +300,6 @@ impl<'a> Unpack<'a> {
                 large.put(self, at, &window.bytes()[range], worker)?;
             }
         }
-        self.board.done();
         Ok(())
     }
 }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 
 use cairn_formats::catar::Node;
 use cairn_store::local::fails_late;
-use rustix::fs::{Mode, fchmod, fstat};
+use rustix::fs::{AtFlags, Mode, fchmod, fstat, statat};
 use rustix::io::Errno;
 
 use super::{Unpack, failed};
@@ -24,6 +24,9 @@ use crate::tree::apply::{Before, Target, passes_on, undo_immutable};
 use crate::tree::beneath::Directory;
 use crate::tree::named;
 use crate::{Error, Result};
+
+/// What a file is in its file system: device and inode.
+type Identity = (u64, u64);
 
 /// A directory that is being filled.
 #[derive(Debug)]
@@ -219,19 +222,42 @@ impl Place {
         let failed = |doing| failed(doing, &path);
         let fd = self.directory.fd().map_err(failed("open"))?;
         let known = lock(&self.names);
-        for name in named::names(&fd).map_err(failed("read"))? {
-            let (name, _) = name.map_err(failed("read"))?;
-            if !known.contains(name.as_slice()) {
-                unpack.monitor.check()?;
-                unpack
-                    .unlocked(fd.as_fd(), &name, || {
-                        named::remove(fd.as_fd(), &name, unpack.options.undo_immutable)
-                    })
-                    .map_err(|e| Error::io("remove", self.path_of(&name))(e))?;
-            }
+        let names = named::names(&fd).and_then(|names| names.collect::<io::Result<Vec<_>>>());
+        let names: Vec<_> = names.map_err(failed("read"))?.into_iter().map(|it| it.0).collect();
+        let identity = |name: &[u8]| {
+            let stat = statat(&fd, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+            Some((stat.st_dev, stat.st_ino))
+        };
+        for name in others(&names, &known, &identity) {
+            unpack.monitor.check()?;
+            unpack
+                .unlocked(fd.as_fd(), name, || {
+                    named::remove(fd.as_fd(), name, unpack.options.undo_immutable)
+                })
+                .map_err(|e| Error::io("remove", self.path_of(name))(e))?;
         }
         Ok(())
     }
+}
+
+/// Which of the names in a directory are not known, and are not how the file system spells one that is: where it takes
+/// small letters and capitals for the same, a name that is not there leads to a file all the same.
+fn others<'n>(
+    names: &'n [Vec<u8>],
+    known: &HashSet<Box<[u8]>>,
+    identity: &dyn Fn(&[u8]) -> Option<Identity>,
+) -> Vec<&'n [u8]> {
+    let (present, mut others): (Vec<&[u8]>, Vec<&[u8]>) =
+        names.iter().map(Vec::as_slice).partition(|&name| known.contains(name));
+    if !others.is_empty() {
+        let present: HashSet<&[u8]> = present.into_iter().collect();
+        let absent = known.iter().filter(|name| !present.contains(&***name));
+        let spelled: HashSet<_> = absent.filter_map(|name| identity(name)).collect();
+        others.retain(|name| {
+            spelled.is_empty() || identity(name).is_none_or(|it| !spelled.contains(&it))
+        });
+    }
+    others
 }
 
 impl Drop for Place {
@@ -269,4 +295,25 @@ fn make_root(unpack: &Unpack<'_>, node: Option<&Node>) -> Result<bool> {
     }
     make().map_err(Error::io("create", path))?;
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_only_spelled_otherwise_is_kept() {
+        let names = ["KEPT", "gone", "same"].map(|name| name.as_bytes().to_vec());
+        let known: HashSet<Box<[u8]>> =
+            ["kept", "same", "nowhere"].map(|name| name.as_bytes().into()).into();
+        let folded = |name: &[u8]| match &*name.to_ascii_lowercase() {
+            b"kept" => Some((1, 1)),
+            // Another name of the same file.
+            b"same" | b"gone" => Some((1, 2)),
+            _ => None,
+        };
+        assert_eq!(others(&names, &known, &folded), [b"gone"]);
+        let exact = |name: &[u8]| if name == b"kept" { None } else { folded(name) };
+        assert_eq!(others(&names, &known, &exact), [&b"KEPT"[..], b"gone"]);
+    }
 }

@@ -84,10 +84,12 @@ impl<'a> Sharing<'a> {
             for run in runs {
                 let Some(to) = run.shared_part(block, len, source_len) else { continue };
                 let from = run.from + (to.start - run.to.start);
-                match share(&source, from..from + (to.end - to.start), file, to.start) {
-                    Ok(()) => shared.0.push(to),
-                    Err(e) if is_never(&e) => can_share.store(false, Ordering::Relaxed),
-                    Err(_) => {}
+                let done = share(&source, from..from + (to.end - to.start), file, to.start);
+                if done.as_ref().is_err_and(is_never) {
+                    can_share.store(false, Ordering::Relaxed);
+                }
+                if may_be_shared(&done) {
+                    shared.0.push(to);
                 }
             }
         }
@@ -193,6 +195,13 @@ fn is_never(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|errno| never.contains(&errno))
 }
 
+/// Whether some of it may be shared by now: who fails on the way leaves what was done.
+fn may_be_shared(done: &io::Result<()>) -> bool {
+    done.as_ref().err().is_none_or(|e| {
+        !is_never(e) && Errno::from_io_error(e).is_none_or(|errno| errno != Errno::INVAL)
+    })
+}
+
 /// The size of the blocks of a file, in bytes.
 pub(super) fn block_of(file: impl AsFd) -> io::Result<u64> {
     Ok(u64::try_from(fstatfs(file)?.f_bsize).ok().filter(|&block| block > 0).unwrap_or(4096))
@@ -219,6 +228,22 @@ mod tests {
         assert_eq!(part(4096, 0..20_000, 20_000, 24_096), Some(0..20_000));
         assert_eq!(part(0, 0..20_000, 20_000, 20_001), Some(0..16_384));
         assert_eq!(part(17_000, 17_000..20_000, 20_000, 20_000), None);
+    }
+
+    #[test]
+    fn what_failed_on_the_way_is_compared() {
+        assert!(may_be_shared(&Ok(())));
+        for (errno, may) in [
+            (Errno::IO, true),
+            (Errno::NOSPC, true),
+            (Errno::DQUOT, true),
+            (Errno::INTR, true),
+            (Errno::INVAL, false),
+            (Errno::XDEV, false),
+            (Errno::OPNOTSUPP, false),
+        ] {
+            assert_eq!(may_be_shared(&Err(errno.into())), may, "{errno}");
+        }
     }
 
     #[test]

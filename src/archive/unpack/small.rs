@@ -63,9 +63,9 @@ impl Small {
         bytes: &[u8],
         worker: &mut Worker,
     ) -> std::result::Result<(), Failed> {
-        if !self.place.is_blank
-            && let Some(had) = existing(directory, &self.name, bytes.len() as u64)
-            && content::is_same(&had, 0, bytes, &mut worker.compared).map_err(during("read"))?
+        // What cannot be read is replaced.
+        if let Some(had) = existing(unpack, &self.place, directory, &self.name, &self.node)
+            && content::is_same(&had, 0, bytes, &mut worker.compared).unwrap_or(false)
         {
             let target = Target::Open(had.as_fd());
             let before = Before { is_new: false, inherits: false };
@@ -79,8 +79,11 @@ impl Small {
             for twin in unpack.twins_of(&self.node, &self.name, directory) {
                 let is_same = content::is_same(&twin.file, 0, bytes, &mut worker.compared);
                 // What cannot be read, or not be linked, is written.
-                if is_same.unwrap_or(false) && unpack.link(&twin, directory, &self.name) {
-                    return Ok(());
+                if is_same.unwrap_or(false) {
+                    let linked = unpack.link(&twin, directory, &self.name);
+                    if linked.map_err(during("replace"))? {
+                        return Ok(());
+                    }
                 }
             }
         }
@@ -252,12 +255,23 @@ impl Small {
     }
 }
 
-/// The file that is there, if it is one of that many bytes and has no other name.
-pub(super) fn existing(directory: BorrowedFd<'_>, name: &[u8], size: u64) -> Option<File> {
+/// The file that is there, if it is of the node's length and has no other name. One of another owner than the node's
+/// is not meant: he may have it open, and write to it whoever it belongs to by then.
+pub(super) fn existing(
+    unpack: &Unpack<'_>,
+    place: &Place,
+    directory: BorrowedFd<'_>,
+    name: &[u8],
+    node: &Node,
+) -> Option<File> {
+    if place.is_blank {
+        return None;
+    }
     let fits = |stat: &Stat| {
         FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-            && stat.st_size as u64 == size
+            && stat.st_size as u64 == node.size()
             && stat.st_nlink == 1
+            && unpack.apply.may_keep(node, stat.st_uid)
     };
     // Looked at first, as to open a device may do more than that.
     statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).ok().filter(fits)?;

@@ -5,7 +5,9 @@
 //! length, time -> files of seeds -(recorded as in the archive)-> same node? -(compared)-> same bytes? -> link
 //! ```
 //! The bytes that a file is compared with, in whole, were verified against their ids. What has been written to, or was
-//! given anything else, since it was looked at gets no other name.
+//! given anything else, since it was looked at gets no other name; nor does what could change unseen, as its last change
+//! was a moment ago. Of what the archive does not say, a twin has what a new file would have: it is nobody else's, and
+//! lets nobody do more.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -14,20 +16,27 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use cairn_formats::catar::Node;
 use cairn_formats::flags;
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, Stat as Status, fstat, linkat, openat, unlinkat,
+    AtFlags, CWD, FileType, Mode, OFlags, Stat as Status, fgetxattr, fstat, linkat, openat,
+    unlinkat,
 };
+use rustix::io::Errno;
+use rustix::process::{getegid, geteuid};
 
 use crate::archive::seed::TreeSeed;
+use crate::tree::acl;
 use crate::tree::beneath::by_descriptor;
 use crate::tree::named::temporary_name;
-use crate::tree::record::{Recorded, Recorder};
+use crate::tree::record::{Recorded, Recorder, Stat};
 
 /// How many files of one length and time in a seed are looked at.
 const MOST_ALIKE: usize = 16;
+
+const NANOSECONDS: i64 = 1_000_000_000;
 
 /// Finds twins in seeds.
 #[derive(Debug)]
@@ -35,7 +44,7 @@ pub(super) struct Twins<'a> {
     /// With the directory in each, if there is one, of which no file is a twin.
     seeds: Vec<(&'a TreeSeed, Option<PathBuf>)>,
     recorder: Recorder,
-    has_exact_times: bool,
+    features: u64,
     linked: AtomicU64,
     linked_bytes: AtomicU64,
 }
@@ -60,10 +69,15 @@ impl<'a> Twins<'a> {
         Self {
             seeds: seeds.iter().map(|seed| (seed, place_in(seed.root(), target))).collect(),
             recorder: Recorder::new(features, None),
-            has_exact_times: flags::granularity(features) == Some(1),
+            features,
             linked: AtomicU64::new(0),
             linked_bytes: AtomicU64::new(0),
         }
+    }
+
+    /// Whether the archive, which has this feature word, is what the index says, and says who may do what.
+    pub(super) fn are_told_by(&self, archive: u64) -> bool {
+        archive == self.features && archive & (flags::PERMISSIONS | flags::ACL) != 0
     }
 
     /// How many files were linked, and their bytes.
@@ -78,7 +92,8 @@ impl<'a> Twins<'a> {
         name: &'n [u8],
         directory: BorrowedFd<'_>,
     ) -> impl Iterator<Item = Twin> + use<'n, 'a> {
-        let modified = self.has_exact_times.then_some(node.mtime);
+        let has_exact_times = flags::granularity(self.features) == Some(1);
+        let modified = has_exact_times.then_some(node.mtime);
         let paths = self.seeds.iter().flat_map(move |(seed, without)| {
             let files = seed.alike(node.size(), modified, name).take(MOST_ALIKE);
             let paths = files.map(|file| seed.path(file));
@@ -98,56 +113,81 @@ impl<'a> Twins<'a> {
         let name = CString::new(path.file_name()?.as_bytes()).ok()?;
         let kind = FileType::RegularFile;
         match self.recorder.record(directory.as_fd(), &name, kind).ok()? {
-            Recorded::Found(found) if found.node == *node => {
+            Recorded::Found(found) if found.node == *node && is_settled(&found.stat) => {
                 let twin = Twin::new(found.file?.into()).ok()?;
                 // All that was recorded is then of one moment.
-                let (seconds, nanoseconds) = (twin.seen.st_ctime, twin.seen.st_ctime_nsec as i64);
-                let changed = seconds.wrapping_mul(1_000_000_000).wrapping_add(nanoseconds);
-                Some(twin).filter(|_| changed == found.stat.ctime)
+                let is_so = changed(&twin.seen) == found.stat.ctime;
+                Some(twin).filter(|twin| is_so && is_as_new(twin, self.features))
             }
             _ => None,
         }
     }
 
     /// Gives a twin whose bytes are right a name in a directory, by `install` in place of what has it. Whether that was
-    /// done: the system may refuse it, or the file may have changed meanwhile.
+    /// done: the system may refuse to link it, or the file may have changed meanwhile. An error if `install` failed, of
+    /// which nobody knows how far it came.
     pub(super) fn link(
         &self,
         twin: &Twin,
         directory: BorrowedFd<'_>,
         name: &[u8],
         install: &dyn Fn(&[u8]) -> io::Result<()>,
-    ) -> bool {
+    ) -> io::Result<bool> {
         if !fstat(&twin.file).is_ok_and(|now| is_still(&twin.seen, &now)) {
-            return false;
+            return Ok(false);
         }
         let temporary = temporary_name(name);
         let place = by_descriptor(&twin.file);
         if linkat(CWD, place, directory, temporary.as_slice(), AtFlags::SYMLINK_FOLLOW).is_err() {
-            return false;
+            return Ok(false);
         }
-        let is_linked = install(&temporary).is_ok();
+        let installed = install(&temporary);
         // It is still there as well if the name belonged to the same file before.
         let _ = unlinkat(directory, temporary, AtFlags::empty());
-        if is_linked {
-            self.linked.fetch_add(1, Ordering::Relaxed);
-            self.linked_bytes.fetch_add(twin.seen.st_size.unsigned_abs(), Ordering::Relaxed);
-        }
-        is_linked
+        installed?;
+        self.linked.fetch_add(1, Ordering::Relaxed);
+        self.linked_bytes.fetch_add(twin.seen.st_size.unsigned_abs(), Ordering::Relaxed);
+        Ok(true)
     }
 }
 
-/// Whether a file is as it was, but for the number of its names, of which we may have made some.
+/// Whether a file is as it was. Another name of ours changes it as well: it then gets no more.
 fn is_still(before: &Status, now: &Status) -> bool {
     let told = |stat: &Status| {
         (
-            (stat.st_mode, stat.st_uid, stat.st_gid, stat.st_size),
+            (stat.st_mode, stat.st_uid, stat.st_gid, stat.st_size, stat.st_nlink),
             (stat.st_mtime, stat.st_mtime_nsec),
         )
     };
-    let changed = |stat: &Status| (stat.st_ctime, stat.st_ctime_nsec);
-    let is_renamed = before.st_nlink != now.st_nlink;
-    told(before) == told(now) && (is_renamed || changed(before) == changed(now))
+    told(before) == told(now) && changed(before) == changed(now)
+}
+
+/// Whether any further change of a file would show in its times.
+fn is_settled(stat: &Stat) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_or(0, |now| i64::try_from(now.as_nanos()).unwrap_or(0));
+    stat.lag.is_some_and(|lag| stat.ctime.saturating_add(lag) < now)
+}
+
+/// Whether a file has, of what an archive with this feature word does not say, what one has that is made now.
+fn is_as_new(twin: &Twin, features: u64) -> bool {
+    let says = |bits| features & bits != 0;
+    let has = |name: &str| {
+        let read = fgetxattr(&twin.file, name, &mut [0; 0]);
+        !matches!(read, Err(Errno::NODATA | Errno::NOTSUP))
+    };
+    let owner = (twin.seen.st_uid, twin.seen.st_gid);
+    let is_ours = || owner == (geteuid().as_raw(), getegid().as_raw());
+    // Set-id bits would make whose it is count for more.
+    (says(flags::OWNERS) || is_ours() && twin.seen.st_mode & 0o6000 == 0)
+        && (says(flags::ACL) || !has(acl::ACCESS))
+        && (says(flags::FCAPS) || !has("security.capability"))
+}
+
+/// When anything of a file last changed, in nanoseconds since 1970.
+fn changed(stat: &Status) -> i64 {
+    let nanoseconds = stat.st_ctime_nsec as i64;
+    stat.st_ctime.wrapping_mul(NANOSECONDS).wrapping_add(nanoseconds)
 }
 
 /// What of a tree is in the target as well, as a path that begins with the root: all of it, or one directory.

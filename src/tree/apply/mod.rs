@@ -50,7 +50,9 @@ const EARLY: u64 = flags::FLAG_NOATIME
 pub struct Apply {
     /// What is wished for, in the bits of a feature word.
     wish: u64,
-    /// What of that the archive has.
+    /// The feature word of the archive.
+    archive: OnceLock<u64>,
+    /// What the archive has of what is wished for.
     features: OnceLock<u64>,
     is_everything: OnceLock<bool>,
     /// Whether owners are taken by their numbers, whatever their names.
@@ -73,6 +75,7 @@ impl Apply {
     pub fn new(wish: u64, numeric_owner: bool) -> Self {
         Self {
             wish,
+            archive: OnceLock::new(),
             features: OnceLock::new(),
             is_everything: OnceLock::new(),
             numeric_owner,
@@ -83,6 +86,7 @@ impl Apply {
 
     /// Learns the feature word of the archive. Without it, nothing is given.
     pub fn learn(&self, archive: u64) {
+        self.archive.get_or_init(|| archive);
         let said = |wish| flags::common(archive, wish) & !KINDS;
         self.is_everything.get_or_init(|| said(self.wish) == said(flags::ALL));
         self.features.get_or_init(|| {
@@ -90,6 +94,11 @@ impl Apply {
             // In a feature word, access control lists imply owners; here it is a wish to have the one and not the other.
             if self.wish & flags::OWNERS == 0 { common & !flags::OWNERS } else { common }
         });
+    }
+
+    /// The feature word of the archive, once it is known.
+    pub fn archive(&self) -> Option<u64> {
+        self.archive.get().copied()
     }
 
     /// Whether files are given all that the archive says of them.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use cairn_formats::catar::Node;
 use cairn_formats::flags;
 use rustix::fs::Stat;
+use rustix::process::geteuid;
 
 use super::refusals::Refused;
 use super::{Apply, Target};
@@ -28,6 +29,12 @@ pub(super) enum Owned {
 }
 
 impl Apply {
+    /// Whether a file of this user may become that of a node: it is his who restores it, or who is to have it.
+    pub fn may_keep(&self, node: &Node, uid: u32) -> bool {
+        let is_his = || self.uid(&node.user, node.uid).is_ok_and(|(to, _)| to == Some(uid));
+        uid == geteuid().as_raw() || self.has(flags::OWNERS) && is_his()
+    }
+
     /// Whether the owner is then the one the archive names, and did not change.
     pub(super) fn give_owner(
         &self,
