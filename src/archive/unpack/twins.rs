@@ -33,6 +33,13 @@ use crate::tree::beneath::by_descriptor;
 use crate::tree::named::temporary_name;
 use crate::tree::record::{Recorded, Recorder, Stat};
 
+/// How long after a change another one may have the same time, in nanoseconds, where the clock is our own: what is
+/// compared here is compared now, so that a call to write that goes on matters no more than one that comes later.
+const TICK: i64 = 50_000_000;
+
+/// From so many on the clock is another one.
+const FAR: i64 = 300_000_000_000;
+
 /// How many files of one length and time in a seed are looked at.
 const MOST_ALIKE: usize = 16;
 
@@ -166,7 +173,8 @@ fn is_still(before: &Status, now: &Status) -> bool {
 fn is_settled(stat: &Stat) -> bool {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.map_or(0, |now| i64::try_from(now.as_nanos()).unwrap_or(0));
-    stat.lag.is_some_and(|lag| stat.ctime.saturating_add(lag) < now)
+    let lag = stat.lag.map(|lag| if lag < FAR { TICK } else { lag });
+    lag.is_some_and(|lag| stat.ctime.saturating_add(lag) < now)
 }
 
 /// Whether a file has, of what an archive with this feature word does not say, what one has that is made now.
