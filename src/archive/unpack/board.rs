@@ -133,9 +133,15 @@ impl<'a, J> Board<'a, J> {
         }
         let still = self.still.as_ref();
         let at = still.map_or(state.next, |still| still.next_unknown(state.next));
+        let window = self.window_up_to_known(at);
+        self.read_window(state, window)
+    }
+
+    /// The window that a byte is in, up to where something is known.
+    fn window_up_to_known(&self, at: u64) -> Range<u64> {
         let window = self.source.window_at(at);
-        let known = still.and_then(|still| still.next_known(at));
-        self.read_window(state, window.start..known.map_or(window.end, |at| at.min(window.end)))
+        let known = self.still.as_ref().and_then(|still| still.next_known(at));
+        window.start..known.map_or(window.end, |known| known.min(window.end))
     }
 
     fn read_window(&self, state: &mut State<J>, window: Range<u64>) -> Option<Task<J>> {
@@ -186,7 +192,7 @@ impl<'a, J> Board<'a, J> {
                 state.ready.clear();
                 (state.next, state.is_read) = (at, false);
             }
-            let window = self.source.window_at(at);
+            let window = self.window_up_to_known(at);
             self.read_window(&mut state, window)
         } else if state.is_read && state.reading.is_empty() {
             return Next::End;
