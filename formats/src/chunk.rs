@@ -7,7 +7,7 @@
 //! ```
 //! A [`CodedChunk`] only claims its id. All ways to make a [`Chunk`] hash its bytes, so a byte that was
 //! not verified cannot reach an output; but for [`Chunk::trust`], which wants a coded chunk from
-//! a store for which the user has switched verification off.
+//! a store for which the user has switched verification off, or from one that has just verified it.
 
 use std::borrow::Cow;
 
@@ -101,7 +101,7 @@ impl CodedChunk {
         Ok(Self { id, coding, bytes, trusted: false })
     }
 
-    /// The same chunk, from a store that the user trusts: its bytes need not be verified.
+    /// The same chunk, from a store that the user trusts or that has just verified it: nobody verifies its bytes again.
     pub fn trusted(self) -> Self {
         Self { trusted: true, ..self }
     }

@@ -109,6 +109,14 @@ impl TreeSeed {
         self.map.path_at(at, len)
     }
 
+    /// The path of the file that has the first of these bytes of the archive the tree would be, where it has them, and
+    /// how many of them it has.
+    pub(crate) fn part_at(&self, part: Range<u64>) -> Option<(&[u8], u64, u64)> {
+        let (file, from, found) = self.map.files_in(part.clone()).next()?;
+        let path = self.map.path(file).as_os_str().as_bytes();
+        (found.start == part.start).then_some((path, from, found.end - found.start))
+    }
+
     /// How many chunks of an index it has.
     pub fn common(&self, index: &Index) -> usize {
         index.chunks().filter(|chunk| self.chunks.contains_key(&chunk.id)).count()
@@ -181,12 +189,31 @@ fn options(index: &Index, workers: usize) -> (PackOptions, MakeOptions) {
 
 impl Store for TreeSeed {
     fn get(&self, id: &ChunkId) -> StoreResult<Option<CodedChunk>> {
-        let Some(&(at, len)) = self.chunks.get(id) else { return Ok(None) };
-        // What cannot be read any more is not there any more.
-        let bytes = self.map.read(&self.root, at, len).unwrap_or_default();
-        // Others count the copies of a chunk: one that is handed out damaged now must not be absent later.
-        let bytes = bytes.filter(|bytes| self.digest.hash(bytes) == *id);
-        Ok(bytes.map(|bytes| CodedChunk::new(*id, Coding::Plain, bytes)))
+        let mut found = Ok(None);
+        self.get_many(&[*id], &mut |_, answer| found = answer);
+        found
+    }
+
+    fn get_many(
+        &self,
+        ids: &[ChunkId],
+        each: &mut dyn FnMut(usize, StoreResult<Option<CodedChunk>>),
+    ) {
+        let read = |id| {
+            let &(at, len) = self.chunks.get(id)?;
+            // What cannot be read any more is not there any more.
+            self.map.read(&self.root, at, len).unwrap_or_default()
+        };
+        let found: Vec<Option<Vec<u8>>> = ids.iter().map(read).collect();
+        // Others count the copies of a chunk: one that is handed out damaged now must not be absent later. So it is
+        // verified here, and need not be anywhere else.
+        let bytes: Vec<&[u8]> = found.iter().flatten().map(Vec::as_slice).collect();
+        let mut names = self.digest.hash_many(&bytes).into_iter();
+        for (place, (id, bytes)) in ids.iter().zip(found).enumerate() {
+            let right = bytes.filter(|_| names.next() == Some(*id));
+            let coded = right.map(|bytes| CodedChunk::new(*id, Coding::Plain, bytes).trusted());
+            each(place, Ok(coded));
+        }
     }
 
     fn has(&self, id: &ChunkId) -> StoreResult<bool> {

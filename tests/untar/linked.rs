@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::thread::sleep;
+use std::time::Duration;
 
 use rustix::fs::{XattrFlags, lsetxattr};
 
@@ -25,6 +27,8 @@ fn sandbox() -> Sandbox {
         set_time(&sandbox.path("old").join(name), 1_000_000_000, 5);
     }
     sandbox.cairn("tar -s store old.caidx old").succeeds_silently();
+    // What was changed a moment ago is not linked.
+    sleep(Duration::from_millis(100));
     sandbox
 }
 

@@ -67,6 +67,32 @@ fn an_update_changes_what_is_different_and_nothing_else() {
     }
 }
 
+/// What is known of a file is not read, unless another part of it turns out to be different.
+#[test]
+fn a_large_file_is_the_same_in_part() {
+    for way in WAYS {
+        let sandbox = Sandbox::new();
+        tree(&sandbox);
+        update(&sandbox, way);
+        let number = || sandbox.path("out/large").metadata().unwrap().ino();
+        for at in [0, 1_500_000, 2_999_990] {
+            let before = number();
+            sandbox.patch("tree/large", at, b"changed");
+            update(&sandbox, way);
+            assert_ne!(number(), before, "{way}, {at}");
+        }
+        let before = number();
+        // The records of the file are in another chunk now, and its mode is different.
+        sandbox.write("tree/just before", &random(4, 10));
+        update(&sandbox, way);
+        fs::set_permissions(sandbox.path("tree/large"), fs::Permissions::from_mode(0o600)).unwrap();
+        update(&sandbox, way);
+        assert_eq!(number(), before, "{way}");
+        sandbox.write("tree/large", &random(99, 3_000_007));
+        update(&sandbox, way);
+    }
+}
+
 #[test]
 fn only_new_chunks_are_fetched() {
     for way in WAYS {

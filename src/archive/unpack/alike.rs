@@ -42,6 +42,16 @@ impl Alike {
         Self { whose, same: Mutex::default(), is_wrong: AtomicBool::new(false) }
     }
 
+    /// Whether it may still be right.
+    pub(super) fn may_be_right(&self) -> bool {
+        !self.is_wrong.load(Ordering::Relaxed)
+    }
+
+    /// It is not looked at any more.
+    pub(super) fn refuse(&self) {
+        self.is_wrong.store(true, Ordering::Relaxed);
+    }
+
     fn file(&self) -> &File {
         match &self.whose {
             Whose::Own(file) | Whose::Seed(Twin { file, .. }) => file,
@@ -52,7 +62,7 @@ impl Alike {
     pub(super) fn have(all: &[Self], at: u64, bytes: &[u8], compared: &mut Buffer) -> bool {
         let mut is_there = false;
         for one in all {
-            if is_there && one.is_wrong.load(Ordering::Relaxed) {
+            if is_there && !one.may_be_right() {
                 continue;
             }
             // What cannot be read is done without.
@@ -61,7 +71,7 @@ impl Alike {
                 lock(&one.same).push((at..at + bytes.len() as u64, digest));
                 is_there = true;
             } else {
-                one.is_wrong.store(true, Ordering::Relaxed);
+                one.refuse();
             }
         }
         is_there
@@ -69,7 +79,7 @@ impl Alike {
 
     /// Those that have every piece, when all have come.
     pub(super) fn right(all: &[Self]) -> impl Iterator<Item = &Self> {
-        all.iter().filter(|one| !one.is_wrong.load(Ordering::Relaxed))
+        all.iter().filter(|one| one.may_be_right())
     }
 
     /// Lets a new file have what was the same in it.

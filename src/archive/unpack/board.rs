@@ -92,7 +92,7 @@ impl<'a, J> Board<'a, J> {
                 is_read: false,
                 is_over: false,
             }),
-            spares: Arc::new(Spares::new(2 * workers + 2, &bell)),
+            spares: Arc::new(Spares::new(2 * workers + 3, &bell)),
             bell,
             is_stopped: AtomicBool::new(false),
             ahead: workers,
@@ -134,17 +134,6 @@ impl<'a, J> Board<'a, J> {
         let still = self.still.as_ref();
         let at = still.map_or(state.next, |still| still.next_unknown(state.next));
         let window = self.window_up_to_known(at);
-        self.read_window(state, window)
-    }
-
-    /// The window that a byte is in, up to where something is known.
-    fn window_up_to_known(&self, at: u64) -> Range<u64> {
-        let window = self.source.window_at(at);
-        let known = self.still.as_ref().and_then(|still| still.next_known(at));
-        window.start..known.map_or(window.end, |known| known.min(window.end))
-    }
-
-    fn read_window(&self, state: &mut State<J>, window: Range<u64>) -> Option<Task<J>> {
         if window.is_empty() {
             state.is_read = true;
             return None;
@@ -153,6 +142,25 @@ impl<'a, J> Board<'a, J> {
         state.next = window.end;
         state.reading.push(window.clone());
         Some(Task::Read(window, buffer))
+    }
+
+    /// What the reader of entries wants of what is known, or else it would come in its turn: not more of it than so
+    /// many bytes need. Windows that were read ahead stay.
+    fn read_aside(&self, state: &mut State<J>, at: u64, most: u64) -> Option<Task<J>> {
+        let buffer = self.spares.take_last()?;
+        let window = self.source.window_at(at);
+        let last = at.saturating_add(most.max(1) - 1).min(window.end - 1);
+        let window = window.start..self.source.chunk_end(last);
+        state.next = state.next.max(window.end);
+        state.reading.push(window.clone());
+        Some(Task::Read(window, buffer))
+    }
+
+    /// The window that a byte is in, up to where something is known.
+    fn window_up_to_known(&self, at: u64) -> Range<u64> {
+        let window = self.source.window_at(at);
+        let known = self.still.as_ref().and_then(|still| still.next_known(at));
+        window.start..known.map_or(window.end, |known| known.min(window.end))
     }
 
     /// Takes a window that was read.
@@ -166,8 +174,8 @@ impl<'a, J> Board<'a, J> {
         self.bell.ring();
     }
 
-    /// The window that a byte is in. What lies before it is not wanted any more.
-    pub(super) fn window(&self, at: u64) -> Next<J> {
+    /// The window that a byte is in, of which so many are wanted at most. What lies before it is not wanted any more.
+    pub(super) fn window(&self, at: u64, most: u64) -> Next<J> {
         let rings = self.bell.rings();
         if self.is_stopped() {
             return Next::Meanwhile(Task::Over);
@@ -186,25 +194,19 @@ impl<'a, J> Board<'a, J> {
         let task = if state.reading.iter().any(|reading| reading.contains(&at)) {
             None
         } else if self.still.is_some() && self.source.size().is_some_and(|size| at < size) {
-            // It is known, but wanted all the same, or it was thought that nothing before was.
-            if state.next > at {
-                // What was read ahead must not hold all buffers.
-                state.ready.clear();
-                (state.next, state.is_read) = (at, false);
-            }
-            let window = self.window_up_to_known(at);
-            self.read_window(&mut state, window)
+            self.read_aside(&mut state, at, most)
         } else if state.is_read && state.reading.is_empty() {
             return Next::End;
         } else {
             if !self.source.is_sequential() && state.next < at {
                 state.next = at;
             }
-            self.read_ahead(&mut state)
+            let task = self.read_ahead(&mut state);
+            if task.is_none() && state.is_read && state.reading.is_empty() {
+                return Next::End;
+            }
+            task
         };
-        if task.is_none() && state.is_read && state.reading.is_empty() {
-            return Next::End;
-        }
         let task = task.or_else(|| {
             let job = state.jobs.pop_front()?;
             state.running += 1;

@@ -163,8 +163,9 @@ impl<'h, 'a> Entries<'h, 'a> {
             return self.skip(decoder);
         }
         let small = Small { place: Arc::clone(place), name: name.into(), node, at: 0 };
+        let path = decoder.path().to_owned();
         let hands = self.hands;
-        decoder.take_payload(|_, len| hands.borrow_mut().give(small, len))
+        decoder.take_payload(|_, len| hands.borrow_mut().give(small, len, &path))
     }
 
     /// Whether a file is in its place already, the same in everything.
@@ -237,7 +238,7 @@ struct Hands<'a> {
 impl Hands<'_> {
     /// The next bytes, at most so many; none at the end.
     fn piece(&mut self, most: u64) -> Result<Option<(Arc<Window>, Range<usize>)>> {
-        if !self.fill()? {
+        if !self.fill(most)? {
             return Ok(None);
         }
         let window = self.window.as_ref().expect("it was filled");
@@ -248,16 +249,16 @@ impl Hands<'_> {
         Ok(Some((Arc::clone(window), from..from + len as usize)))
     }
 
-    /// Whether there is a byte where we are, which is then in the window. What else is to be done is done until
-    /// it is there.
-    fn fill(&mut self) -> Result<bool> {
+    /// Whether there is a byte where we are, which is then in the window, with others of `most` that are wanted. What
+    /// else is to be done is done until it is there.
+    fn fill(&mut self, most: u64) -> Result<bool> {
         if self.window.as_ref().is_some_and(|window| window.range().contains(&self.at)) {
             return Ok(true);
         }
         self.flush()?;
         self.window = None;
         loop {
-            match self.unpack.board.window(self.at) {
+            match self.unpack.board.window(self.at, most) {
                 Next::Window(window) => {
                     let window = window?;
                     let has_byte = window.range().contains(&self.at);
@@ -282,15 +283,16 @@ impl Hands<'_> {
     }
 
     /// Makes jobs of a file with so many bytes, which come next, or of something else.
-    fn give(&mut self, mut small: Small, len: u64) -> Result<()> {
-        if len > 0 {
-            self.fill()?;
+    fn give(&mut self, mut small: Small, len: u64, path: &[u8]) -> Result<()> {
+        let is_known = self.known(len, path, 0) > 0;
+        if len > 0 && !is_known {
+            self.fill(len)?;
         }
         let at = self.at;
         small.at = at;
         let window = self.window.as_ref().map_or(at..at, |window| window.range());
         small.place.hold();
-        if len <= window.end.saturating_sub(at) {
+        if len <= window.end.saturating_sub(at) && !is_known {
             self.at += len;
             let from = (at - window.start.min(at)) as usize;
             let range = from..from + len as usize;
@@ -305,6 +307,13 @@ impl Hands<'_> {
         let large = Large::begin(self.unpack, small)?;
         let mut done = 0;
         while done < len {
+            let known = self.known(len - done, path, done);
+            if known > 0 && large.may_be_there() {
+                self.add(Job::Known { large: Arc::clone(&large), part: done..done + known })?;
+                self.at += known;
+                done += known;
+                continue;
+            }
             let Some((window, range)) = self.piece(len - done)? else {
                 return Err(self.cut(&place, &name));
             };
@@ -313,6 +322,12 @@ impl Hands<'_> {
             done += piece;
         }
         Ok(())
+    }
+
+    /// How many of the next bytes, `most` at most, the target is known to have in the file of this path, from `from` on.
+    fn known(&self, most: u64, path: &[u8], from: u64) -> u64 {
+        let still = self.unpack.still.as_ref();
+        still.map_or(0, |still| still.has_part(self.at, most, path, from))
     }
 
     fn cut(&self, place: &Place, name: &[u8]) -> Error {

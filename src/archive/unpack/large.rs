@@ -4,6 +4,7 @@
 //! first. Only when one differs is a new file begun, which takes over what was the same.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,6 +18,7 @@ use super::shares::{Shared, block_of};
 use super::small::{Small, existing};
 use super::{Unpack, Worker, failed};
 use crate::Result;
+use crate::buffer::Buffer;
 use crate::flow::lock;
 use crate::tree::apply::{Before, Target, undo_immutable};
 use crate::tree::named::{self, temporary_name};
@@ -33,6 +35,8 @@ pub(super) struct Large {
     at: u64,
     /// Files that may be right, the one in its place first.
     alike: Vec<Alike>,
+    /// Parts that the file in its place is known to have.
+    known: Mutex<Vec<Range<u64>>>,
     temporary: Vec<u8>,
     new: Mutex<Option<Arc<New>>>,
     is_done: AtomicBool,
@@ -55,6 +59,7 @@ impl Large {
         Ok(Arc::new(Self {
             alike: alike.map(Alike::new).collect(),
             left: AtomicU64::new(node.size()),
+            known: Mutex::default(),
             temporary: temporary_name(&name),
             place,
             name,
@@ -81,9 +86,33 @@ impl Large {
             let put = unpack.put(&new.shared, &new.file, at, bytes, compared);
             put.map_err(failed("write"))?;
         }
-        let len = bytes.len() as u64;
+        self.count(unpack, bytes.len() as u64, worker)
+    }
+
+    /// Whether the file in its place may be what is to be restored, as far as that is known.
+    pub(super) fn may_be_there(&self) -> bool {
+        let first = self.alike.first();
+        first.is_some_and(|one| matches!(one.whose, Whose::Own(_)) && one.may_be_right())
+    }
+
+    /// Takes note of a part that the file in its place is known to have. It is read only if another part is different.
+    pub(super) fn leave(
+        &self,
+        unpack: &Unpack<'_>,
+        part: Range<u64>,
+        worker: &mut Worker,
+    ) -> Result<()> {
+        // Nobody compares it with a file of a seed.
+        self.alike[1..].iter().for_each(Alike::refuse);
+        let len = part.end - part.start;
+        lock(&self.known).push(part);
+        self.count(unpack, len, worker)
+    }
+
+    /// So many more bytes are there. With the last ones the file is put in its place.
+    fn count(&self, unpack: &Unpack<'_>, len: u64, worker: &mut Worker) -> Result<()> {
         if self.left.fetch_sub(len, Ordering::AcqRel) == len {
-            self.finish(unpack)?;
+            self.finish(unpack, worker)?;
             self.is_done.store(true, Ordering::Release);
             self.place.release(unpack)?;
         }
@@ -115,7 +144,7 @@ impl Large {
         Ok(Arc::clone(new.insert(Arc::new(New { file, shared }))))
     }
 
-    fn finish(&self, unpack: &Unpack<'_>) -> Result<()> {
+    fn finish(&self, unpack: &Unpack<'_>, worker: &mut Worker) -> Result<()> {
         let path = || self.place.path_of(&self.name);
         let failed = |doing| failed(doing, &path);
         let directory = self.place.directory.fd().map_err(failed("open"))?;
@@ -148,12 +177,36 @@ impl Large {
             .iter()
             .try_for_each(|alike| alike.take_over(file, block))
             .map_err(failed("write"))?;
+        self.read_known(unpack, &new, worker)?;
         if self.place.fails_late {
             file.sync_all().map_err(failed("write"))?;
         }
         self.give(unpack, file, self.place.for_new(), &|| {
             unpack.install(directory, &self.temporary, &self.name, true)
         })
+    }
+
+    /// Writes what was known of the old file to the new one after all.
+    fn read_known(&self, unpack: &Unpack<'_>, new: &New, worker: &mut Worker) -> Result<()> {
+        let mut buffer = Buffer::default();
+        for part in std::mem::take(&mut *lock(&self.known)) {
+            let part = self.at + part.start..self.at + part.end;
+            let mut at = part.start;
+            while at < part.end {
+                let window = unpack.source.window_at(at);
+                let go_on = || unpack.monitor.check();
+                unpack.source.read(&window, &mut worker.reading, &mut buffer, &go_on)?;
+                go_on()?;
+                let end = part.end.min(window.end);
+                let bytes = buffer.filled((end - window.start) as usize);
+                let bytes = &bytes[(at - window.start) as usize..];
+                let put =
+                    unpack.put(&new.shared, &new.file, at - self.at, bytes, &mut worker.compared);
+                put.map_err(failed("write", &|| self.place.path_of(&self.name)))?;
+                at = end;
+            }
+        }
+        Ok(())
     }
 
     /// Gives a file all that is said of it, and its name.

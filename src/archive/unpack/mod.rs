@@ -143,6 +143,8 @@ enum Job {
     Files { files: Vec<(Small, Range<usize>)>, window: Option<Arc<Window>> },
     /// A part of a file, which is at this place in it.
     Piece { large: Arc<Large>, at: u64, window: Arc<Window>, range: Range<usize> },
+    /// A part of a file that the one in its place is known to have.
+    Known { large: Arc<Large>, part: Range<u64> },
 }
 
 impl<'a> Unpack<'a> {
@@ -299,6 +301,7 @@ impl<'a> Unpack<'a> {
             Job::Piece { large, at, window, range } => {
                 large.put(self, at, &window.bytes()[range], worker)?;
             }
+            Job::Known { large, part } => large.leave(self, part, worker)?,
         }
         Ok(())
     }

@@ -118,6 +118,14 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Where the chunk that a byte is in ends; of an archive without chunks, its window.
+    pub(super) fn chunk_end(&self, at: u64) -> u64 {
+        match &self.kind {
+            Kind::Index { index, .. } => index.chunk(index.position_at(at)).end(),
+            _ => self.window_at(at).end,
+        }
+    }
+
     /// Reads a window and returns how many bytes it has: fewer only at the end of the archive. While nothing comes,
     /// `go_on` is asked whether to wait further.
     pub(super) fn read(

@@ -61,6 +61,16 @@ impl<'a> Still<'a> {
         at + len <= run.new.end && self.target.path_at(old + (at - start), len) == Some(path)
     }
 
+    /// How many bytes from `at` on, at most `most`, the target has in the file of this path, from `from` on.
+    pub(super) fn has_part(&self, at: u64, most: u64, path: &[u8], from: u64) -> u64 {
+        let Some((run, old)) = self.run_at(at) else { return 0 };
+        let part = old..old + most.min(run.new.end - at);
+        let found = self.target.part_at(part);
+        found
+            .filter(|&(whose, begins, _)| (whose, begins) == (path, from))
+            .map_or(0, |(.., len)| len)
+    }
+
     /// The first byte from here on that nothing is known of.
     pub(super) fn next_unknown(&self, at: u64) -> u64 {
         let first = self.runs.partition_point(|run| run.new.end <= at);

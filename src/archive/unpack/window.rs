@@ -53,8 +53,15 @@ impl Spares {
         Self { buffers, bell: Arc::clone(bell) }
     }
 
-    /// A buffer, if there is one.
+    /// A buffer, if there is one beside the last.
     pub(super) fn take(&self) -> Option<Buffer> {
+        let mut buffers = lock(&self.buffers);
+        if buffers.len() > 1 { buffers.pop() } else { None }
+    }
+
+    /// A buffer for what is wanted at once. Windows that are read ahead never hold all, so that one comes back as soon
+    /// as jobs are done.
+    pub(super) fn take_last(&self) -> Option<Buffer> {
         lock(&self.buffers).pop()
     }
 
