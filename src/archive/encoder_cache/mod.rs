@@ -11,11 +11,13 @@
 //!
 //! ```text
 //! atoms      what an archive consists of, without the bytes
+//! kept       the file of a tree, mapped
 //! matching   chunks of an earlier archive found again
 //! saved      the tables on disk
 //! ```
 
 mod atoms;
+mod kept;
 mod matching;
 mod saved;
 
@@ -24,7 +26,7 @@ mod tests;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, DirBuilder, Metadata};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -34,18 +36,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use cairn_formats::chunker::CutRule;
 use cairn_formats::{ChunkId, Digest, flags};
 use cairn_store::local::NewFile;
-use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use self::atoms::Atoms;
 pub(crate) use self::atoms::{Atom, Mark, marks};
+use self::kept::Kept;
 pub(crate) use self::matching::{Matcher, Verdict};
 use self::saved::{File, Saved, identity};
 pub(crate) use self::saved::{Known, Start};
 use crate::flow::lock;
 use crate::make::MakeOptions;
 use crate::tree::Shift;
-use crate::tree::found::{Stat, open_again};
+use crate::tree::found::Stat;
 use crate::tree::listing::Listing;
 use crate::tree::names::Names;
 use crate::{Error, Result};
@@ -119,7 +121,7 @@ impl EncoderCache {
         }
         let key = key(root, features, shift, make)?;
         let path = directory.join(format!("{}.tree", &ChunkId::from_bytes(key).to_string()[..32]));
-        let bytes = read(&path).map_err(Error::io("read", &path))?;
+        let bytes = Kept::read(&path).map_err(Error::io("read", &path))?;
         let saved = Saved::read(bytes, &key, make.sizes.max());
         let saved = saved.filter(|saved| {
             let names = Names::default();
@@ -297,26 +299,6 @@ fn check_owner(path: &Path, found: &Metadata) -> Result<()> {
         return Ok(());
     }
     Err(Error::file(path, "belongs to somebody else, who could forge what is known of trees"))
-}
-
-/// What is kept in a file; nothing if there is none, or none of ours.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let file = match open_again(path) {
-        // A link is not followed.
-        Err(e)
-            if e.kind() == ErrorKind::NotFound || Errno::from_io_error(&e) == Some(Errno::LOOP) =>
-        {
-            return Ok(Vec::new());
-        }
-        opened => opened?,
-    };
-    let found = file.metadata()?;
-    if !found.is_file() || found.uid() != geteuid().as_raw() {
-        return Ok(Vec::new());
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(found.len()).unwrap_or(0));
-    file.take(found.len()).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// What a cache is good for: this tree, in this form, cut in this way.

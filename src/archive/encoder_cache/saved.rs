@@ -11,6 +11,7 @@ use std::ops::Range;
 use cairn_formats::{ChunkId, Digest};
 
 use super::atoms::{Mark, Print};
+use super::kept::Kept;
 use crate::tree::found::Stat;
 
 const MAGIC: [u8; 8] = *b"cairnt02";
@@ -128,7 +129,7 @@ impl Row for File {
 /// What is known of a tree from an earlier time.
 #[derive(Debug)]
 pub(super) struct Saved {
-    bytes: Vec<u8>,
+    bytes: Kept,
     /// Bytes that a chunk has at most.
     longest: usize,
     /// Where the tables end, one behind the other.
@@ -140,7 +141,7 @@ pub(super) struct Saved {
 
 impl Saved {
     /// Reads what was written with this key; `None` if it is anything else or damaged.
-    pub(super) fn read(bytes: Vec<u8>, key: &[u8; 32], longest: usize) -> Option<Self> {
+    pub(super) fn read(bytes: Kept, key: &[u8; 32], longest: usize) -> Option<Self> {
         let header = bytes.get(..HEADER)?;
         let is_ours = header[..8] == MAGIC && header[8..40] == *key;
         let mut end = HEADER;

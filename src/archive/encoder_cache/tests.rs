@@ -42,7 +42,7 @@ fn saved(runs: &[Run], cuts: &[u64]) -> Saved {
     found.end_last();
     let Found { starts, files, records, .. } = &mut found;
     let bytes = Saved::write(&KEY, starts, files, &[], records);
-    Saved::read(bytes, &KEY, 1 << 20).expect("what was written is read")
+    Saved::read(Kept::Copied(bytes), &KEY, 1 << 20).expect("what was written is read")
 }
 
 fn verdicts(saved: &Saved, runs: &[Run]) -> Vec<Verdict> {
@@ -160,7 +160,7 @@ fn what_is_damaged_is_not_there() {
         mark: [9; 16],
     }];
     let good = Saved::write(&KEY, &mut found.starts, &mut files, b"names", b"123456");
-    let read = Saved::read(good.clone(), &KEY, 1 << 20).expect("it is whole");
+    let read = Saved::read(Kept::Copied(good.clone()), &KEY, 1 << 20).expect("it is whole");
     let known = read.find(&[1, 2, 3, 4, 5, 6, 7]).expect("it was saved");
     assert_eq!(&read.bytes()[known.records.clone()], b"1234");
     assert_eq!(&read.bytes()[known.entry..known.records.end], b"234");
@@ -168,12 +168,15 @@ fn what_is_damaged_is_not_there() {
     assert_eq!((known.row, known.mark), (0, [9; 16]));
     assert!(read.find(&[1, 2, 3, 4, 6, 6, 7]).is_none());
     assert_eq!((read.chunks(), read.files(), read.names()), (1, 1, &b"names"[..]));
-    assert!(Saved::read(good.clone(), &[8; 32], 1 << 20).is_none(), "another key");
+    assert!(Saved::read(Kept::Copied(good.clone()), &[8; 32], 1 << 20).is_none(), "another key");
     for at in 0..good.len() {
         let mut bad = good.clone();
         bad[at] ^= 0x40;
-        assert!(Saved::read(bad, &KEY, 1 << 20).is_none(), "byte {at}");
-        assert!(Saved::read(good[..at].to_vec(), &KEY, 1 << 20).is_none(), "cut at {at}");
+        assert!(Saved::read(Kept::Copied(bad), &KEY, 1 << 20).is_none(), "byte {at}");
+        assert!(
+            Saved::read(Kept::Copied(good[..at].to_vec()), &KEY, 1 << 20).is_none(),
+            "cut at {at}"
+        );
     }
 }
 
