@@ -31,6 +31,7 @@ pub mod ids;
 pub mod make;
 pub mod monitor;
 mod reflink;
+mod spread;
 mod storing;
 pub mod tree;
 pub mod upkeep;

@@ -27,6 +27,7 @@ use self::source::{Source, Stretch, Want, window};
 use self::windows::Windows;
 use crate::buffer::Buffer;
 use crate::flow::{Gather, Stop, Turns, crew};
+use crate::spread::{Apart, Spread};
 use crate::storing::{Coders, Storing};
 use crate::{Monitor, Result, Unit};
 
@@ -168,7 +169,10 @@ pub(crate) fn chunks_of(
             sink(run)
         })
     });
-    let outcome = crew(options.workers, &stop, || job.work(&gather));
+    // A store far away may start threads of its own.
+    let is_near = store.is_none_or(|store| store.in_flight() == 0);
+    let spread = Spread::new(if is_near { options.workers } else { 1 });
+    let outcome = crew(options.workers, &stop, || job.work(&gather, spread.take()));
     monitor.finish();
     outcome?;
     if let Some(store) = store {
@@ -208,7 +212,7 @@ struct Counts {
 
 impl Job<'_> {
     /// What each worker does: one window after the other, through all steps.
-    fn work<F>(&self, gather: &Gather<Vec<Repeated>, F>) -> Result<()>
+    fn work<F>(&self, gather: &Gather<Vec<Repeated>, F>, mut apart: Apart) -> Result<()>
     where
         F: FnMut(Vec<Repeated>) -> Result<()>,
     {
@@ -217,6 +221,7 @@ impl Job<'_> {
         let window = window(self.options.workers, self.cutter.sizes().max());
         let want = Want { window, stop: self.stop, monitor: self.monitor };
         while let Some((number, mut stretch)) = self.source.next(&want, &mut buffer)? {
+            apart.grow();
             if let Stretch::Known(known) = &mut stretch {
                 let Some(runs) = self.pass(number, known, &mut buffer, &mut coders)? else {
                     return Ok(());
