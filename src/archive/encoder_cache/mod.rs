@@ -26,7 +26,7 @@ mod tests;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, DirBuilder, Metadata};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -217,20 +217,25 @@ impl EncoderCache {
             if are_files_same && are_chunks_same {
                 return Ok(());
             }
+        }
+        // Those that were the same are written from where they are.
+        let (mut all_records, mut at) = (vec![records.as_slice()], records.len() as u64);
+        if let Some(saved) = &self.saved {
             for &row in &*same_files {
                 let file = saved.file(row as usize);
-                let at = records.len() as u64;
-                records.extend_from_slice(saved.records_of(&file));
+                let some = saved.records_of(&file);
                 files.push(File { at, ..file });
+                all_records.push(some);
+                at += some.len() as u64;
             }
         }
         // Owners of what was the same were not looked up again.
         let mut names = self.names.get().cloned().unwrap_or_default();
         names.extend_from_slice(self.saved.as_ref().map_or(&[], Saved::names));
-        let bytes = Saved::write(&self.key, starts, files, &unique_lines(&names), records);
-        let put = || -> io::Result<()> {
+        let names = unique_lines(&names);
+        let mut put = || -> io::Result<()> {
             let new = NewFile::create(&self.path, 0o600)?;
-            new.file().write_all(&bytes)?;
+            Saved::write(new.file(), &self.key, starts, files, &names, &all_records)?;
             new.commit(false)
         };
         put().map_err(Error::io("write", &self.path))

@@ -6,6 +6,7 @@
 //! ```
 //! All numbers are little-endian. Nobody else reads this: another version of it has another magic, and is not there.
 
+use std::io::{self, Write};
 use std::ops::Range;
 
 use cairn_formats::{ChunkId, Digest};
@@ -24,6 +25,9 @@ const DIGEST: usize = 32;
 
 /// Bytes that are digested at once, beside others.
 const BLOCK: usize = 16 << 10;
+
+/// Bytes that are written at once: many blocks.
+const AT_ONCE: usize = 1 << 20;
 
 /// Where a chunk begins, and what it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -160,30 +164,38 @@ impl Saved {
         Some(Self { bytes, longest, starts, files, names, records })
     }
 
-    /// The bytes to be kept. Sorts the tables.
+    /// Writes what is to be kept. Sorts the tables.
     pub(super) fn write(
+        out: impl Write,
         key: &[u8; 32],
         starts: &mut [Start],
         files: &mut Vec<File>,
         names: &[u8],
-        records: &[u8],
-    ) -> Vec<u8> {
+        records: &[&[u8]],
+    ) -> io::Result<()> {
         starts.sort_unstable();
         files.sort_unstable();
         // Of what has several names one is enough.
         files.dedup_by_key(|file| file.identity);
-        let lens = [starts.len() * Start::LEN, files.len() * File::LEN, names.len(), records.len()];
-        let mut out = Vec::with_capacity(HEADER + lens.iter().sum::<usize>() + DIGEST);
-        out.extend(MAGIC);
-        out.extend(key);
-        out.extend(lens.iter().flat_map(|&len| (len as u64).to_le_bytes()));
-        starts.iter().for_each(|start| start.write(&mut out));
-        files.iter().for_each(|file| file.write(&mut out));
-        out.extend(names);
-        out.extend(records);
-        let digest = digest(&out);
-        out.extend(digest);
-        out
+        let all: usize = records.iter().map(|some| some.len()).sum();
+        let lens = [starts.len() * Start::LEN, files.len() * File::LEN, names.len(), all];
+        let mut out = Digested { out, bytes: Vec::with_capacity(AT_ONCE), ids: Vec::new() };
+        out.bytes.extend(MAGIC);
+        out.bytes.extend(key);
+        out.bytes.extend(lens.iter().flat_map(|&len| (len as u64).to_le_bytes()));
+        for start in starts {
+            start.write(&mut out.bytes);
+            out.pass()?;
+        }
+        for file in files {
+            file.write(&mut out.bytes);
+            out.pass()?;
+        }
+        for some in [&names].into_iter().chain(records).flat_map(|all| all.chunks(AT_ONCE)) {
+            out.bytes.extend_from_slice(some);
+            out.pass()?;
+        }
+        out.end()
     }
 
     /// The chunks that began there.
@@ -276,12 +288,46 @@ fn first(rows: usize, is_before: impl Fn(usize) -> bool) -> usize {
     low
 }
 
+/// What is written, in blocks that are digested on the way: of many files it is not in memory a second time.
+struct Digested<W> {
+    out: W,
+    /// What has not been written.
+    bytes: Vec<u8>,
+    /// The digests of what has.
+    ids: Vec<u8>,
+}
+
+impl<W: Write> Digested<W> {
+    /// Writes whole blocks, if there are enough.
+    fn pass(&mut self) -> io::Result<()> {
+        if self.bytes.len() < AT_ONCE {
+            return Ok(());
+        }
+        let whole = self.bytes.len() / BLOCK * BLOCK;
+        self.ids.extend(digests(&self.bytes[..whole]));
+        self.out.write_all(&self.bytes[..whole])?;
+        self.bytes.drain(..whole);
+        Ok(())
+    }
+
+    /// Writes the rest, and the digest of all.
+    fn end(mut self) -> io::Result<()> {
+        self.ids.extend(digests(&self.bytes));
+        self.bytes.extend(Digest::Sha512_256.hash(&self.ids).as_bytes());
+        self.out.write_all(&self.bytes)
+    }
+}
+
 /// A digest that several lanes compute.
 fn digest(bytes: &[u8]) -> [u8; DIGEST] {
+    *Digest::Sha512_256.hash(&digests(bytes)).as_bytes()
+}
+
+/// Those of all blocks, one behind the other.
+fn digests(bytes: &[u8]) -> Vec<u8> {
     let blocks: Vec<&[u8]> = bytes.chunks(BLOCK).collect();
     let ids = Digest::Sha512_256.hash_many(&blocks);
-    let all: Vec<u8> = ids.iter().flat_map(|id| *id.as_bytes()).collect();
-    *Digest::Sha512_256.hash(&all).as_bytes()
+    ids.iter().flat_map(|id| *id.as_bytes()).collect()
 }
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
