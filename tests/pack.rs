@@ -7,7 +7,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cairn_formats::catar::{Decoder, Item};
 use cairn_formats::tar::{BLOCK, Header, put_record};
@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use common::starved::interrupted;
 use common::system::{Mount, is_root};
 use common::{Sandbox, random, vector_tree};
 
@@ -384,26 +385,7 @@ fn an_interrupt_ends_the_wait_for_a_tar() {
     for words in
         ["tar --input-format=tar out.catar -", "tar --input-format=tar -s store out.caidx -"]
     {
-        let mut command = sandbox.command(words);
-        let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut input = child.stdin.take().unwrap();
-        // More than the pipe holds, so that signals are caught by now; and then all of it is read.
-        input.write_all(&random(1, 1_000_000)).unwrap();
-        let started = Instant::now();
-        while rustix::io::ioctl_fionread(&input).unwrap() > 0 {
-            assert!(started.elapsed() < Duration::from_secs(30), "it does not read");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
-        while child.try_wait().unwrap().is_none() {
-            if started.elapsed() > Duration::from_secs(60) {
-                child.kill().unwrap();
-                panic!("it waits for ever");
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        let done = child.wait_with_output().unwrap();
-        drop(input);
+        let done = interrupted(&mut sandbox.command(words), &random(1, 1_000_000));
         assert_eq!(done.status.code(), Some(130), "{}", String::from_utf8_lossy(&done.stderr));
         assert!(sandbox.files(".").iter().all(|name| !name.contains("out.")));
     }

@@ -5,6 +5,7 @@
 //! location   what a user types -> a typed address
 //! options    how a store is to be used -> its form
 //! open       an address -> a store
+//! open_files how many may be open at once
 //! remote     how stores on other machines are reached
 //! fetch      chunks out of a store, decoded and verified
 //! blob       an index and a store -> bytes from any place
@@ -37,6 +38,7 @@ mod object;
 #[cfg(feature = "oci")]
 mod oci;
 mod open;
+mod open_files;
 mod options;
 mod pass_on;
 mod percent;
@@ -58,6 +60,7 @@ pub use local::{Durability, LocalOptions, LocalStore};
 pub use location::Location;
 pub use memory::MemoryStore;
 pub use open::{Place, open, open_cached, open_local, open_prunable, open_writable};
+pub use open_files::allow_files;
 pub use options::{CacheOptions, FormOptions, StoreOptions};
 pub use remote::{Credentials, RemoteOptions, Retry, Secret, Stop};
 pub use store::{Facts, PruneStore, Store, Stored, WriteStore};

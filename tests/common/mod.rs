@@ -20,6 +20,7 @@ pub mod registry;
 pub mod server;
 pub mod sshd;
 pub mod stand_in;
+pub mod starved;
 pub mod system;
 pub mod vector_tree;
 pub mod web;

@@ -1,10 +1,9 @@
 //! Archives written as tars: from wherever they come, GNU tar unpacks the same tree.
 
 use std::fs;
-use std::io::Write;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
+use super::common::starved::interrupted;
 use super::common::{Sandbox, random};
 
 /// A tree, its archive and its index with `store`, made by casync.
@@ -118,27 +117,7 @@ fn an_interrupt_ends_the_wait_for_a_pipe() {
     let sandbox = sandbox();
     let archive = sandbox.read("tree.catar");
     let mut command = sandbox.command("untar --output-format=gnu-tar - out.tar");
-    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut input = child.stdin.take().unwrap();
-    // More than the pipe holds, so that signals are caught by now; and then all of it is read.
-    input.write_all(&archive[..2_000_000]).unwrap();
-    let started = Instant::now();
-    while rustix::io::ioctl_fionread(&input).unwrap() > 0 {
-        assert!(started.elapsed() < Duration::from_secs(30), "it does not read");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(killed.success());
-    let started = Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        if started.elapsed() > Duration::from_secs(30) {
-            child.kill().unwrap();
-            panic!("it waits for ever");
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    let done = child.wait_with_output().unwrap();
-    drop(input);
+    let done = interrupted(&mut command, &archive[..2_000_000]);
     assert_eq!(done.status.code(), Some(130), "{}", String::from_utf8_lossy(&done.stderr));
     assert!(sandbox.files(".").iter().all(|name| !name.contains("out.tar")));
 }

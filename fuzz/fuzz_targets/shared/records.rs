@@ -33,8 +33,18 @@ pub fn has_gap(bytes: &[u8]) -> bool {
     records.windows(2).any(|two| two[0].0 == FILENAME && two[1].0 != ENTRY)
 }
 
+/// Mends tables in their place, if there is room. Returns the length in bytes from then on.
+pub fn mend(data: &mut [u8], size: usize, max_size: usize) -> usize {
+    let mended = mended(&data[..size]);
+    if mended.len() > max_size {
+        return size;
+    }
+    data[..mended.len()].copy_from_slice(&mended);
+    mended.len()
+}
+
 /// The same records with tables that fit them, and one for each directory that has none.
-pub fn mended(bytes: &[u8]) -> Vec<u8> {
+fn mended(bytes: &[u8]) -> Vec<u8> {
     let (records, rest) = split(bytes);
     let mut out = Vec::with_capacity(bytes.len());
     let mut open: Vec<(u64, Vec<Child>)> = Vec::new();

@@ -1,7 +1,7 @@
 //! `casync make`
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -13,16 +13,20 @@ use cairn::make::{Input, MakeOptions, make};
 use cairn::{Error, Monitor};
 use cairn_formats::ChunkId;
 use cairn_formats::digest::Hasher;
-use cairn_store::{Location, WriteStore, local};
+use cairn_store::{Location, RemoteOptions, WriteStore, local};
 
 use super::options::{Compression, Options};
 use super::place;
 use super::what::{self, What};
+use crate::cli::access::Access;
 use crate::cli::make::check_place;
 use crate::cli::options::{Concurrency, WriteOptions};
 use crate::cli::outlet::{self, Patient};
 use crate::cli::store_flags::Given;
 use crate::cli::{Context, failure, open_files};
+
+/// A store for chunks.
+type Stored = Box<dyn WriteStore>;
 
 /// What can be made.
 const KINDS: [What; 3] = [What::Archive, What::ArchiveIndex, What::BlobIndex];
@@ -111,13 +115,7 @@ impl Making<'_> {
         };
         let input = Input::open(path)?;
         let metadata = input.metadata()?;
-        if let Location::Local(index) = &self.output {
-            check_place(index, &metadata)?;
-        }
-        let access = self.options.access(self.context);
-        let index_place = access.index_place(&self.output)?;
-        let store = self.store()?;
-        self.context.signals.catch()?;
+        let (access, index_place, store) = self.places(&metadata)?;
         let make_options = self.make_options(store.as_ref());
         let progress = &self.context.progress.without_lines();
         let (index, stats) = make(input, Some(&*store), &make_options, progress)?;
@@ -134,13 +132,7 @@ impl Making<'_> {
     /// With a cache there is no digest: it would take bytes that need not be read.
     fn index_tree(&self, root: &Path) -> anyhow::Result<Option<ChunkId>> {
         let metadata = root.metadata().map_err(Error::io("read", root))?;
-        if let Location::Local(index) = &self.output {
-            check_place(index, &metadata)?;
-        }
-        let access = self.options.access(self.context);
-        let index_place = access.index_place(&self.output)?;
-        let store = self.store()?;
-        self.context.signals.catch()?;
+        let (access, index_place, store) = self.places(&metadata)?;
         let cache = self.options.cache(root);
         let whole = cache.is_none();
         let make_options = MakeOptions { whole, ..self.make_options(store.as_ref()) };
@@ -205,9 +197,17 @@ impl Making<'_> {
         Ok(digest)
     }
 
-    fn store(&self) -> anyhow::Result<Box<dyn WriteStore>> {
+    /// How the index of an input is written, and the store for its chunks. From now on an interrupt is asked about.
+    fn places(&self, input: &Metadata) -> anyhow::Result<(Access<'_>, RemoteOptions, Stored)> {
+        if let Location::Local(index) = &self.output {
+            check_place(index, input)?;
+        }
+        let access = self.options.access(self.context);
+        let index_place = access.index_place(&self.output)?;
         let store = place::store(self.options, &self.output)?;
-        self.options.access(self.context).writable(&store, &Given::<WriteOptions>::default())
+        let store = access.writable(&store, &Given::<WriteOptions>::default())?;
+        self.context.signals.catch()?;
+        Ok((access, index_place, store))
     }
 
     fn make_options(&self, store: &dyn WriteStore) -> MakeOptions {

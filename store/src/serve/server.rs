@@ -15,7 +15,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Semaphore, watch};
@@ -32,6 +31,7 @@ use super::metrics::Counters;
 use super::pages::Pages;
 use super::site::{Service, Site};
 use super::tls::TlsOptions;
+use crate::open_files::allow_files;
 use crate::{Error, Result, Secret};
 
 /// Connections that wait to be accepted.
@@ -135,6 +135,7 @@ impl Server {
         let ServerOptions { listen, tls, authorization, prefix, pages, log, report, limits } =
             options;
         let tls = tls.map(|tls| tls.config()).transpose()?;
+        // If the system gives fewer, fewer connections are accepted at a time.
         allow_files(limits.connections as u64 + OTHER_FILES);
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(Error::io("start", "server"))?;
@@ -326,13 +327,4 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
-}
-
-/// Asks the system for so many open files. If it gives less, fewer connections are accepted at a time.
-fn allow_files(wanted: u64) {
-    let now = getrlimit(Resource::Nofile);
-    if now.current.is_some_and(|current| current < wanted) {
-        let current = now.maximum.map_or(wanted, |maximum| wanted.min(maximum));
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(current), ..now });
-    }
 }
