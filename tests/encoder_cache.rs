@@ -107,6 +107,33 @@ fn a_change_costs_what_is_around_it() {
 }
 
 #[test]
+fn what_is_read_again_is_as_if_unread() {
+    if !is_known_here("what_is_read_again_is_as_if_unread") {
+        return;
+    }
+    let sandbox = tree();
+    archive(&sandbox, "");
+    sandbox.patch("tree/large", 700_000, b"changed");
+    // Long ago: a file system that notes the first reading after a change would note this one.
+    let then = Timespec { tv_sec: 1000, tv_nsec: 0 };
+    for name in ["large", "sparse", "1/1/file1"] {
+        let path = sandbox.path("tree").join(name);
+        let times = Timestamps { last_access: then, last_modification: then };
+        utimensat(CWD, &path, &times, AtFlags::empty()).unwrap();
+    }
+    fs::remove_dir_all(sandbox.path("store")).unwrap();
+    settle(&sandbox.path("tree"));
+    archive(&sandbox, "");
+    fs::remove_dir_all(sandbox.path("store")).unwrap();
+    let (_, known) = archive(&sandbox, "");
+    assert_eq!(known, 0, "all is read again");
+    for name in ["large", "sparse", "1/1/file1"] {
+        let path = sandbox.path("tree").join(name);
+        assert_eq!(path.metadata().unwrap().atime(), 1000, "{name}");
+    }
+}
+
+#[test]
 fn whatever_changes_is_noticed() {
     if !is_known_here("whatever_changes_is_noticed") {
         return;

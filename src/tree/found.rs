@@ -2,12 +2,14 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use cairn_formats::catar::Node;
-use rustix::fs::{OFlags, Statx, makedev};
+use rustix::fs::{Mode, OFlags, Statx, makedev, openat};
+use rustix::io::Errno;
+use rustix::path::Arg;
 
 use super::attributes::FileSystem;
 use crate::Error;
@@ -112,6 +114,18 @@ impl Failure {
     /// The error of a job, of the file that has this path.
     pub fn at(self, path: impl AsRef<Path>) -> Error {
         Error::io(self.what, path)(self.source)
+    }
+}
+
+/// Opens a file so that the time of its last reading stays, which only its owner may do; others leave a trace.
+pub(crate) fn open_unseen(
+    directory: BorrowedFd<'_>,
+    name: impl Arg + Copy,
+    how: OFlags,
+) -> Result<OwnedFd, Errno> {
+    match openat(directory, name, how | OFlags::NOATIME, Mode::empty()) {
+        Err(Errno::PERM) => openat(directory, name, how, Mode::empty()),
+        opened => opened,
     }
 }
 

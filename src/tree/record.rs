@@ -28,7 +28,7 @@ use rustix::io::Errno;
 
 use super::attributes::{self, FileSystem};
 use super::devices::Devices;
-use super::found::nanoseconds;
+use super::found::{nanoseconds, open_unseen};
 use super::names::Names;
 use super::owners::{Owners, Shift};
 use super::rules;
@@ -343,11 +343,7 @@ fn open(directory: BorrowedFd<'_>, name: &CStr, kind: FileType) -> Result<OwnedF
     if kind == FileType::Directory {
         how |= OFlags::DIRECTORY;
     }
-    match openat(directory, name, how | OFlags::NOATIME, Mode::empty()) {
-        // Only the owner may leave no trace of reading.
-        Err(Errno::PERM) => openat(directory, name, how, Mode::empty()),
-        opened => opened,
-    }
+    open_unseen(directory, name, how)
 }
 
 fn asked() -> StatxFlags {

@@ -13,7 +13,8 @@
 use std::collections::VecDeque;
 
 use super::atoms::{Atom, Atoms};
-use super::saved::{Saved, Start};
+use super::rows::Start;
+use super::saved::Saved;
 
 /// What is to be done with the next bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,12 +13,14 @@
 //! atoms      what an archive consists of, without the bytes
 //! kept       the file of a tree, mapped
 //! matching   chunks of an earlier archive found again
+//! rows       what is said of a file, and of a chunk
 //! saved      the tables on disk
 //! ```
 
 mod atoms;
 mod kept;
 mod matching;
+mod rows;
 mod saved;
 
 #[cfg(test)]
@@ -42,8 +44,10 @@ use self::atoms::Atoms;
 pub(crate) use self::atoms::{Atom, Mark, marks};
 use self::kept::Kept;
 pub(crate) use self::matching::{Matcher, Verdict};
-use self::saved::{File, Saved, identity};
-pub(crate) use self::saved::{Known, Start};
+pub(crate) use self::rows::Start;
+use self::rows::{File, identity};
+pub(crate) use self::saved::Known;
+use self::saved::Saved;
 use crate::flow::lock;
 use crate::make::MakeOptions;
 use crate::tree::Shift;

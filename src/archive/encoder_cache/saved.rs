@@ -9,11 +9,11 @@
 use std::io::{self, Write};
 use std::ops::Range;
 
-use cairn_formats::{ChunkId, Digest};
+use cairn_formats::Digest;
 
-use super::atoms::{Mark, Print};
+use super::atoms::Mark;
 use super::kept::Kept;
-use crate::tree::found::Stat;
+use super::rows::{File, Identity, Row, Start, number};
 
 const MAGIC: [u8; 8] = *b"cairnt02";
 
@@ -29,32 +29,6 @@ const BLOCK: usize = 16 << 10;
 /// Bytes that are written at once: many blocks.
 const AT_ONCE: usize = 1 << 20;
 
-/// Where a chunk begins, and what it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Start {
-    /// In which atom, and where in it.
-    pub(super) mark: Mark,
-    pub(super) offset: u64,
-    /// What its bytes are.
-    pub(super) print: Print,
-    /// How many.
-    pub(crate) len: u32,
-    pub(crate) id: ChunkId,
-}
-
-/// What a file was, and where its records are: that of its name, and from `entry` on those of the node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct File {
-    pub(super) identity: Identity,
-    pub(super) at: u64,
-    pub(super) len: u32,
-    pub(super) entry: u32,
-    /// Bytes behind the records: the names in a directory.
-    pub(super) names: u32,
-    /// What its atom is.
-    pub(super) mark: Mark,
-}
-
 /// A file that is known.
 #[derive(Clone, Debug)]
 pub(crate) struct Known {
@@ -66,68 +40,6 @@ pub(crate) struct Known {
     /// The names in it, if it is a directory.
     pub(crate) names: Range<usize>,
     pub(crate) mark: Mark,
-}
-
-/// What tells whether a file is still the same: its device and number, its size, when it was changed, whose it is, and
-/// its mode: a mount may show the same file in another way.
-pub(super) type Identity = [u64; 7];
-
-pub(super) fn identity(stat: &Stat) -> Identity {
-    let owner = u64::from(stat.uid) << 32 | u64::from(stat.gid);
-    let times = [stat.mtime, stat.ctime].map(i64::cast_unsigned);
-    [stat.dev, stat.ino, stat.size, times[0], times[1], owner, stat.mode.into()]
-}
-
-/// A row of a table.
-trait Row: Sized {
-    const LEN: usize;
-    fn write(&self, out: &mut Vec<u8>);
-    fn read(bytes: &[u8]) -> Self;
-}
-
-impl Row for Start {
-    const LEN: usize = 16 + 8 + 16 + 4 + 32;
-
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend(self.mark);
-        out.extend(self.offset.to_le_bytes());
-        out.extend(self.print);
-        out.extend(self.len.to_le_bytes());
-        out.extend(self.id.as_bytes());
-    }
-
-    fn read(bytes: &[u8]) -> Self {
-        Self {
-            mark: array(bytes, 0),
-            offset: number(bytes, 16),
-            print: array(bytes, 24),
-            len: u32::from_le_bytes(array(bytes, 40)),
-            id: ChunkId::from_bytes(array(bytes, 44)),
-        }
-    }
-}
-
-impl Row for File {
-    const LEN: usize = 8 * 8 + 3 * 4 + 16;
-
-    fn write(&self, out: &mut Vec<u8>) {
-        let wide = self.identity.into_iter().chain([self.at]);
-        out.extend(wide.flat_map(u64::to_le_bytes));
-        let numbers = [self.len, self.entry, self.names].into_iter();
-        out.extend(numbers.flat_map(u32::to_le_bytes));
-        out.extend(self.mark);
-    }
-
-    fn read(bytes: &[u8]) -> Self {
-        Self {
-            identity: std::array::from_fn(|n| number(bytes, 8 * n)),
-            at: number(bytes, 56),
-            len: u32::from_le_bytes(array(bytes, 64)),
-            entry: u32::from_le_bytes(array(bytes, 68)),
-            names: u32::from_le_bytes(array(bytes, 72)),
-            mark: array(bytes, 76),
-        }
-    }
 }
 
 /// What is known of a tree from an earlier time.
@@ -328,12 +240,4 @@ fn digests(bytes: &[u8]) -> Vec<u8> {
     let blocks: Vec<&[u8]> = bytes.chunks(BLOCK).collect();
     let ids = Digest::Sha512_256.hash_many(&blocks);
     ids.iter().flat_map(|id| *id.as_bytes()).collect()
-}
-
-fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    *bytes[at..].first_chunk().expect("rows are whole")
-}
-
-fn number(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(array(bytes, at))
 }

@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::ErrorKind;
-use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -13,7 +12,8 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
 use super::notices::Notices;
-use crate::tree::found::{Stat, is_still};
+use crate::tree::beneath::by_descriptor;
+use crate::tree::found::{Stat, is_still, open_unseen};
 use crate::{Error, Result};
 
 /// The directory it is in, and what it was.
@@ -53,8 +53,9 @@ impl Later {
         if (found.dev(), found.ino()) != self.identity || !found.is_file() {
             return Err(is_another());
         }
-        let file = File::open(format!("/proc/self/fd/{}", held.as_raw_fd()));
-        let file = file.map_err(Error::io("open", &path))?;
+        let place = by_descriptor(&held);
+        let file = open_unseen(CWD, &place, OFlags::RDONLY | OFlags::CLOEXEC);
+        let file = File::from(file.map_err(|e| Error::io("open", &path)(e.into()))?);
         match file.read_exact_at(bytes, at) {
             Err(e) if e.kind() == ErrorKind::UnexpectedEof => {
                 return Err(Error::file(path, "shrank while it was archived"));

@@ -238,8 +238,6 @@ mod tests {
     #[test]
     fn a_small_file_that_shrank_is_told() {
         let root = tempfile::tempdir().unwrap();
-        let name = root.path().join("file");
-        fs::write(&name, [7; 100]).unwrap();
         let notices = Notices::new(&Silent);
         let features = flags::normalised(flags::ALL);
         let options = PackOptions { features, shift: None, skip: None, workers: 1 };
@@ -247,11 +245,12 @@ mod tests {
         let file = OwnedFd::from(File::open(root.path()).unwrap());
         tree.recorder.record_root(file.try_clone().unwrap()).unwrap();
         let directory = Directory { path: root.path().into(), file };
-        for (len, changed) in [(100, 0), (40, 1), (0, 2)] {
-            fs::write(&name, [7; 100]).unwrap();
-            let found = tree.find(&directory, c"file", FileType::RegularFile).unwrap().unwrap();
-            File::options().write(true).open(&name).unwrap().set_len(len).unwrap();
-            let named = tree.named(found, &directory, c"file").unwrap();
+        for (name, len, changed) in [(c"a", 100, 0), (c"b", 40, 1), (c"c", 0, 2)] {
+            let path = directory.path_of(name);
+            fs::write(&path, [7; 100]).unwrap();
+            let found = tree.find(&directory, name, FileType::RegularFile).unwrap().unwrap();
+            File::options().write(true).open(&path).unwrap().set_len(len).unwrap();
+            let named = tree.named(found, &directory, name).unwrap();
             assert_eq!((named.node.size(), notices.counts()), (len, (0, changed)));
         }
     }
