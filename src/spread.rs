@@ -9,7 +9,8 @@
 //! other workers  elsewhere        | anywhere
 //!                +--- YOUNG ------+
 //! ```
-//! Later the system knows better: who else is busy may change. Threads and programs that a worker starts while it is
+//! Later the system knows better: who else is busy may change. A worker that takes long for one item stays until that
+//! is done. Threads and programs that a worker starts while it is
 //! young stay where it is, so this is for workers that start none.
 
 use std::thread::{self, ThreadId};
@@ -105,6 +106,7 @@ mod tests {
         let before = allowed();
         let spread = Spread::new(2);
         let mut apart = spread.take();
+        apart.until = Instant::now() + Duration::from_secs(3600);
         let here = allowed();
         thread::scope(|scope| {
             scope.spawn(|| {

@@ -14,6 +14,7 @@ use proptest::prelude::*;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use serde_json::Value;
 
+use common::system::is_known_here;
 use common::{Sandbox, random};
 
 /// So long after its last change a file is trusted in.
@@ -56,19 +57,6 @@ fn archive(sandbox: &Sandbox, flags: &str) -> (u64, u64) {
     sandbox.cairn(&format!("tar -i {flags} -s new new.caidx tree")).succeeds_silently();
     assert!(sandbox.read("cached.caidx") == sandbox.read("new.caidx"), "{flags}");
     (stats["chunks"].as_u64().unwrap(), stats["known"].as_u64().unwrap())
-}
-
-/// Whether the times of files tell all, where the tests make theirs. If not, says which test is left out.
-#[allow(clippy::print_stderr, reason = "a test that was left out must be seen")]
-fn is_known_here(test: &str) -> bool {
-    let sandbox = Sandbox::new();
-    let kind = rustix::fs::statfs(sandbox.path(".")).unwrap().f_type as u32;
-    // ext4, XFS, tmpfs.
-    let is_known = [0xef53, 0x5846_5342, 0x0102_1994].contains(&kind);
-    if !is_known {
-        eprintln!("NOT RUN: {test} needs ext4, XFS or tmpfs");
-    }
-    is_known
 }
 
 #[test]

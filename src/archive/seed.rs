@@ -11,7 +11,9 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::ops::Range;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -21,6 +23,8 @@ use cairn_store::{Result as StoreResult, Store};
 use crate::archive::encoder_cache::EncoderCache;
 use crate::archive::pack::{FileNumber, Input, Map, PackOptions, map};
 use crate::make::MakeOptions;
+use crate::tree::attributes::FileSystem;
+use crate::tree::found::now;
 use crate::{Monitor, Result};
 
 /// A tree whose files are a store of chunks.
@@ -35,6 +39,8 @@ pub struct TreeSeed {
     order: Vec<(u64, ChunkId)>,
     /// The files of each length and time, once they are asked for.
     alike: OnceLock<HashMap<Alike, Vec<FileNumber>>>,
+    /// When it began to be read, in nanoseconds since 1970.
+    began: i64,
 }
 
 /// The length of a file in bytes, and when it was modified, as far as that is recorded to the nanosecond.
@@ -69,6 +75,7 @@ impl TreeSeed {
         workers: usize,
         monitor: &dyn Monitor,
     ) -> Result<Self> {
+        let began = now();
         let (options, make) = options(index, workers);
         let (mut chunks, mut order) = (HashMap::new(), Vec::new());
         let mut at = 0;
@@ -80,7 +87,7 @@ impl TreeSeed {
             }
         })?;
         let (root, digest) = (root.to_owned(), index.digest());
-        Ok(Self { root, digest, map, chunks, order, alike: OnceLock::new() })
+        Ok(Self { root, digest, map, chunks, order, alike: OnceLock::new(), began })
     }
 
     /// The directory.
@@ -107,6 +114,15 @@ impl TreeSeed {
     /// The path of the file that lies there with all of its so many bytes.
     pub(crate) fn path_at(&self, at: u64, len: u64) -> Option<&[u8]> {
         self.map.path_at(at, len)
+    }
+
+    /// Whether an open file is as it was when the tree was read: nobody did anything to it since before.
+    pub(crate) fn is_untouched(&self, file: &File) -> bool {
+        let lag = FileSystem::of(file.as_fd()).ok().and_then(FileSystem::lag);
+        let changed = file.metadata().map(|found| (found.ctime(), found.ctime_nsec()));
+        let (Some(lag), Ok((seconds, nanoseconds))) = (lag, changed) else { return false };
+        let changed = i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
+        changed + i128::from(lag) < i128::from(self.began)
     }
 
     /// The path of the file that has the first of these bytes of the archive the tree would be, where it has them, and

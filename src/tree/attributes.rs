@@ -122,7 +122,7 @@ impl FileSystem {
 
     /// How far apart two changes of a file may be, in nanoseconds, and leave the same times. `None` where times do
     /// not tell of every change.
-    pub(super) fn lag(self) -> Option<i64> {
+    pub(crate) fn lag(self) -> Option<i64> {
         match self {
             // FAT keeps no time for a change of attributes, programs say what they like, and what is below an overlay may
             // be exchanged. Images have times that somebody chose, and of others nothing is known.

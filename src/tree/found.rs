@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use cairn_formats::catar::Node;
 use rustix::fs::{Mode, OFlags, Statx, makedev, openat};
@@ -142,6 +143,12 @@ pub(crate) fn is_still(file: &File, size: u64, modified: Option<i64>) -> io::Res
     let mtime = i128::from(now.mtime()) * NANOSECONDS + i128::from(now.mtime_nsec());
     let is_unmodified = modified.is_none_or(|modified| modified == mtime as i64);
     Ok(now.is_file() && now.len() == size && is_unmodified)
+}
+
+/// The time in nanoseconds since 1970.
+pub(crate) fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }
 
 /// A time since 1970.

@@ -4,10 +4,18 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use cairn::archive::seed::TreeSeed;
+use cairn::archive::unpack::{Source, UnpackOptions, unpack};
+use cairn_store::testing::{Call, Recorder};
+use cairn_store::{LocalOptions, LocalStore, RemoteOptions, Store};
+
+use crate::common::system::is_known_here;
 use crate::common::{Sandbox, random};
 
 /// Ways to take what the target has: read anew, or known from the last time.
@@ -91,6 +99,45 @@ fn a_large_file_is_the_same_in_part() {
         sandbox.write("tree/large", &random(99, 3_000_007));
         update(&sandbox, way);
     }
+}
+
+/// The store has all, and is not asked for what the target is known to have.
+#[test]
+fn what_is_known_is_not_read() {
+    if !is_known_here("what_is_known_is_not_read") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    tree(&sandbox);
+    update(&sandbox, WAYS[0]);
+    let place = sandbox.path("tree.caidx").to_str().unwrap().parse().unwrap();
+    // Just before the large file: its records are in a new chunk then, and most of it is in others.
+    let change = |seed: u64, meddle: &dyn Fn()| {
+        sandbox.write("tree/just before", &random(seed, 1000));
+        sandbox.cairn("tar -i -s store tree.caidx tree").succeeds_silently();
+        let index = cairn_store::read_index(&place, &RemoteOptions::default()).unwrap();
+        // What was written a moment ago could be written to again unseen, and would be compared.
+        sleep(Duration::from_millis(1100));
+        let seeds = [TreeSeed::scan(&sandbox.path("out"), &index, 1, &cairn::Silent).unwrap()];
+        meddle();
+        let store = LocalStore::open(&sandbox.path("store"), LocalOptions::default()).unwrap();
+        let store = Recorder::new(store);
+        let source = Source::index(&index, &store, "tree.caidx".as_ref()).seeded(&seeds);
+        let options = UnpackOptions::default();
+        unpack(&source, &sandbox.path("out"), &options, &cairn::Silent).unwrap();
+        for name in ["large", "just before"] {
+            let [out, tree] = ["out", "tree"].map(|of| sandbox.read(&format!("{of}/{name}")));
+            assert!(out == tree, "{name}");
+        }
+        let calls = store.take();
+        let is_known = |call: &&Call| matches!(call, Call::Get(id) if seeds[0].has(id).unwrap());
+        (calls.len(), calls.iter().filter(is_known).count())
+    };
+    let (asked, known) = change(1, &|| {});
+    assert!(asked > 0 && known <= 2, "{known} of {asked}");
+    // Written to since it was looked at: it is compared, and mended.
+    let (_, known) = change(2, &|| sandbox.patch("out/large", 1_500_000, b"changed"));
+    assert!(known > 10, "{known}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use memmap2::{Mmap, MmapOptions};
+use memmap2::{Advice, Mmap};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
@@ -48,7 +48,11 @@ impl Kept {
         if is_here(&file) && found.mode() & 0o022 == 0 {
             // SAFETY: only we may write to the file, and we write new ones instead: its bytes do not change, and it does
             // not become shorter, which would end the program.
-            if let Ok(mapped) = unsafe { MmapOptions::new().populate().map(&file) } {
+            let mapped = unsafe { Mmap::map(&file) };
+            // All of it is read now: an error of the disk is then an error, and not the end of the program.
+            if let Ok(mapped) = mapped
+                && mapped.advise(Advice::PopulateRead).is_ok()
+            {
                 return Ok(Self::Mapped(mapped));
             }
         }

@@ -33,7 +33,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use cairn_formats::chunker::CutRule;
 use cairn_formats::{ChunkId, Digest, flags};
@@ -51,7 +50,7 @@ use self::saved::Saved;
 use crate::flow::lock;
 use crate::make::MakeOptions;
 use crate::tree::Shift;
-use crate::tree::found::Stat;
+use crate::tree::found::{Stat, now};
 use crate::tree::listing::Listing;
 use crate::tree::names::Names;
 use crate::{Error, Result};
@@ -114,8 +113,7 @@ impl EncoderCache {
         shift: Option<Shift>,
         make: &MakeOptions,
     ) -> Result<Self> {
-        let began = SystemTime::now().duration_since(UNIX_EPOCH);
-        let began = began.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX));
+        let began = now();
         let created = DirBuilder::new().recursive(true).mode(0o700).create(directory);
         created.map_err(Error::io("create", directory))?;
         let place = check_directory(directory, root)?;

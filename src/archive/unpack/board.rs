@@ -148,9 +148,15 @@ impl<'a, J> Board<'a, J> {
     /// many bytes need. Windows that were read ahead stay.
     fn read_aside(&self, state: &mut State<J>, at: u64, most: u64) -> Option<Task<J>> {
         let buffer = self.spares.take_last()?;
-        let window = self.source.window_at(at);
-        let last = at.saturating_add(most.max(1) - 1).min(window.end - 1);
-        let window = window.start..self.source.chunk_end(last);
+        let still = self.still.as_ref();
+        let window = match still.map_or(at, |still| still.next_unknown(at)) {
+            unknown if unknown > at => {
+                let window = self.source.window_at(at);
+                let end = at.saturating_add(most.max(1)).min(window.end).min(unknown);
+                window.start..self.source.chunk_end(end - 1)
+            }
+            _ => self.window_up_to_known(at),
+        };
         state.next = state.next.max(window.end);
         state.reading.push(window.clone());
         Some(Task::Read(window, buffer))

@@ -1,7 +1,8 @@
 //! A file whose bytes come in several pieces, which several workers write.
 //!
 //! Where a file of the same size is in its place, or in a seed and said to be the same, the pieces are compared with it
-//! first. Only when one differs is a new file begun, which takes over what was the same.
+//! first. Only when one differs is a new file begun, which takes over what was the same. Of the file in its place parts
+//! may be known, if nobody did anything to it since: they are not read unless another part differs.
 
 use std::fs::File;
 use std::ops::Range;
@@ -35,7 +36,9 @@ pub(super) struct Large {
     at: u64,
     /// Files that may be right, the one in its place first.
     alike: Vec<Alike>,
-    /// Parts that the file in its place is known to have.
+    /// Whether the file in its place was as it was known to be.
+    is_untouched: bool,
+    /// Parts that this file is known to have.
     known: Mutex<Vec<Range<u64>>>,
     temporary: Vec<u8>,
     new: Mutex<Option<Arc<New>>>,
@@ -54,11 +57,13 @@ impl Large {
         let Small { place, name, node, at } = small;
         let fd = place.fd()?;
         let own = existing(unpack, &place, fd.as_fd(), &name, &node);
+        let is_untouched = own.as_ref().is_some_and(|own| is_untouched(unpack, own));
         let twin = unpack.twins_of(&node, &name, fd.as_fd()).next();
         let alike = own.map(Whose::Own).into_iter().chain(twin.map(Whose::Seed));
         Ok(Arc::new(Self {
             alike: alike.map(Alike::new).collect(),
             left: AtomicU64::new(node.size()),
+            is_untouched,
             known: Mutex::default(),
             temporary: temporary_name(&name),
             place,
@@ -91,8 +96,7 @@ impl Large {
 
     /// Whether the file in its place may be what is to be restored, as far as that is known.
     pub(super) fn may_be_there(&self) -> bool {
-        let first = self.alike.first();
-        first.is_some_and(|one| matches!(one.whose, Whose::Own(_)) && one.may_be_right())
+        self.is_untouched && self.alike.first().is_some_and(Alike::may_be_right)
     }
 
     /// Takes note of a part that the file in its place is known to have. It is read only if another part is different.
@@ -112,7 +116,9 @@ impl Large {
     /// So many more bytes are there. With the last ones the file is put in its place.
     fn count(&self, unpack: &Unpack<'_>, len: u64, worker: &mut Worker) -> Result<()> {
         if self.left.fetch_sub(len, Ordering::AcqRel) == len {
-            self.finish(unpack, worker)?;
+            if !self.finish(unpack, worker)? {
+                return Ok(());
+            }
             self.is_done.store(true, Ordering::Release);
             self.place.release(unpack)?;
         }
@@ -144,7 +150,8 @@ impl Large {
         Ok(Arc::clone(new.insert(Arc::new(New { file, shared }))))
     }
 
-    fn finish(&self, unpack: &Unpack<'_>, worker: &mut Worker) -> Result<()> {
+    /// Whether it was put in its place: it is not if another worker has failed.
+    fn finish(&self, unpack: &Unpack<'_>, worker: &mut Worker) -> Result<bool> {
         let path = || self.place.path_of(&self.name);
         let failed = |doing| failed(doing, &path);
         let directory = self.place.directory.fd().map_err(failed("open"))?;
@@ -152,20 +159,19 @@ impl Large {
         for alike in Alike::right(&self.alike) {
             match &alike.whose {
                 Whose::Own(file) => {
+                    if !lock(&self.known).is_empty() && !is_untouched(unpack, file) {
+                        continue;
+                    }
                     if unpack.options.undo_immutable {
                         undo_immutable(file.as_fd()).map_err(failed("set the attributes of"))?;
                     }
-                    return self.give(
-                        unpack,
-                        file,
-                        Before { is_new: false, inherits: false },
-                        &|| Ok(()),
-                    );
+                    let before = Before { is_new: false, inherits: false };
+                    return self.give(unpack, file, before, &|| Ok(())).map(|()| true);
                 }
                 Whose::Seed(twin) => {
                     let linked = unpack.link(twin, directory, &self.name);
                     if linked.map_err(failed("replace"))? {
-                        return Ok(());
+                        return Ok(true);
                     }
                 }
             }
@@ -177,23 +183,32 @@ impl Large {
             .iter()
             .try_for_each(|alike| alike.take_over(file, block))
             .map_err(failed("write"))?;
-        self.read_known(unpack, &new, worker)?;
+        if !self.read_known(unpack, &new, worker)? {
+            return Ok(false);
+        }
         if self.place.fails_late {
             file.sync_all().map_err(failed("write"))?;
         }
         self.give(unpack, file, self.place.for_new(), &|| {
             unpack.install(directory, &self.temporary, &self.name, true)
-        })
+        })?;
+        Ok(true)
     }
 
-    /// Writes what was known of the old file to the new one after all.
-    fn read_known(&self, unpack: &Unpack<'_>, new: &New, worker: &mut Worker) -> Result<()> {
+    /// Writes what was known of the old file to the new one after all. Whether all of it came before another worker
+    /// failed.
+    fn read_known(&self, unpack: &Unpack<'_>, new: &New, worker: &mut Worker) -> Result<bool> {
         let mut buffer = Buffer::default();
         for part in std::mem::take(&mut *lock(&self.known)) {
             let part = self.at + part.start..self.at + part.end;
             let mut at = part.start;
             while at < part.end {
+                if unpack.board.is_stopped() {
+                    return Ok(false);
+                }
                 let window = unpack.source.window_at(at);
+                let end = window.end.min(unpack.source.chunk_end(part.end - 1));
+                let window = window.start..end;
                 let go_on = || unpack.monitor.check();
                 unpack.source.read(&window, &mut worker.reading, &mut buffer, &go_on)?;
                 go_on()?;
@@ -206,7 +221,7 @@ impl Large {
                 at = end;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Gives a file all that is said of it, and its name.
@@ -226,6 +241,11 @@ impl Large {
         let ended = unpack.apply.end(target, &self.node, before, &path);
         ended.map_err(failed("set the attributes of"))
     }
+}
+
+/// Whether a file of the target is as it was known to be.
+fn is_untouched(unpack: &Unpack<'_>, own: &File) -> bool {
+    unpack.still.as_ref().is_some_and(|still| still.is_untouched(own))
 }
 
 impl Drop for Large {

@@ -7,6 +7,7 @@
 //! Where a run of chunks is the same, so are all nodes within it. Their records are in memory, and the bytes of a
 //! file that is there by the same path are not even asked for.
 
+use std::fs::File;
 use std::ops::Range;
 
 use cairn_formats::Index;
@@ -69,6 +70,11 @@ impl<'a> Still<'a> {
         found
             .filter(|&(whose, begins, _)| (whose, begins) == (path, from))
             .map_or(0, |(.., len)| len)
+    }
+
+    /// Whether a file of the target is as it was when that was read.
+    pub(super) fn is_untouched(&self, file: &File) -> bool {
+        self.target.is_untouched(file)
     }
 
     /// The first byte from here on that nothing is known of.
