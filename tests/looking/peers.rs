@@ -1,5 +1,8 @@
 //! What casync and desync say of an archive, and what cairn says.
 
+use std::fs;
+use std::time::{Duration, UNIX_EPOCH};
+
 use super::common::{Outcome, Sandbox, desync_is_here, run};
 use super::sample;
 
@@ -92,14 +95,17 @@ fn lines_of_mtree_are_desyncs_where_it_is_right() {
     sandbox.write("tree/sub/b", &[7; 300_000]);
     sandbox.write("tree/sub/c", b"");
     std::os::unix::fs::symlink("a b", sandbox.path("tree/link")).unwrap();
+    let time = UNIX_EPOCH + Duration::new(1_700_000_000, 42);
+    fs::File::open(sandbox.path("tree/sub")).unwrap().set_modified(time).unwrap();
     sandbox.desync("tar tree.catar tree").succeeds();
     let theirs = sandbox.desync("mtree tree.catar").succeeds();
     // Fractions of seconds are padded with blanks where the line is not that of a file.
-    let pad = |line: &str| match line.split_once("time=") {
-        Some((front, time)) => {
-            format!("{front}time={}\n", time.replace(". ", ".0").replace("  ", "00"))
-        }
-        None => format!("{line}\n"),
+    let pad = |line: &str| {
+        let Some((front, time)) = line.split_once("time=") else { return format!("{line}\n") };
+        let (seconds, fraction) = time.split_once('.').unwrap();
+        let digits = fraction.trim_start_matches(' ');
+        let zeros = "0".repeat(fraction.len() - digits.len());
+        format!("{front}time={seconds}.{zeros}{digits}\n")
     };
     let padded: String = theirs.text().lines().map(pad).collect();
     assert_eq!(sandbox.cairn("mtree tree.catar").succeeds().text(), padded);
