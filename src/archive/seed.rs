@@ -13,7 +13,6 @@ use std::fs::File;
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -23,8 +22,7 @@ use cairn_store::{Result as StoreResult, Store};
 use crate::archive::encoder_cache::EncoderCache;
 use crate::archive::pack::{FileNumber, Input, Map, PackOptions, map};
 use crate::make::MakeOptions;
-use crate::tree::attributes::FileSystem;
-use crate::tree::found::now;
+use crate::tree::found::{Stat, now};
 use crate::{Monitor, Result};
 
 /// A tree whose files are a store of chunks.
@@ -118,11 +116,7 @@ impl TreeSeed {
 
     /// Whether an open file is as it was when the tree was read: nobody did anything to it since before.
     pub(crate) fn is_untouched(&self, file: &File) -> bool {
-        let lag = FileSystem::of(file.as_fd()).ok().and_then(FileSystem::lag);
-        let changed = file.metadata().map(|found| (found.ctime(), found.ctime_nsec()));
-        let (Some(lag), Ok((seconds, nanoseconds))) = (lag, changed) else { return false };
-        let changed = i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
-        changed + i128::from(lag) < i128::from(self.began)
+        Stat::of_open(file.as_fd()).is_ok_and(|stat| stat.is_settled(self.began))
     }
 
     /// The path of the file that has the first of these bytes of the archive the tree would be, where it has them, and

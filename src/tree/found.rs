@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cairn_formats::catar::Node;
-use rustix::fs::{Mode, OFlags, Statx, makedev, openat};
+use rustix::fs::{AtFlags, Mode, OFlags, Statx, StatxFlags, makedev, openat, statx};
 use rustix::io::Errno;
 use rustix::path::Arg;
 
@@ -87,6 +87,18 @@ pub struct Failure {
 }
 
 impl Stat {
+    /// What an open file is at this moment.
+    pub(crate) fn of_open(file: BorrowedFd<'_>) -> io::Result<Self> {
+        let stat = statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?;
+        Ok(Self::of(&stat, Some(FileSystem::of(file)?)))
+    }
+
+    /// Whether it last changed so long before a moment, in nanoseconds since 1970, that whatever changes it from then
+    /// on shows in its times.
+    pub(crate) fn is_settled(&self, before: i64) -> bool {
+        self.lag.is_some_and(|lag| self.ctime.saturating_add(lag) < before)
+    }
+
     /// What `statx` says, of a file in this kind of file system if that is known.
     pub(super) fn of(stat: &Statx, kind: Option<FileSystem>) -> Self {
         // Those of ext3 and the like are whole seconds.

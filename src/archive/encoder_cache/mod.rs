@@ -150,7 +150,7 @@ impl EncoderCache {
 
     /// Whether all that will ever change of a file, from when this was said of it on, will show.
     pub(crate) fn is_settled(&self, stat: &Stat) -> bool {
-        stat.lag.is_some_and(|lag| stat.ctime.saturating_add(lag) < self.began)
+        stat.is_settled(self.began)
     }
 
     /// Takes files and directories that are settled.

@@ -16,22 +16,19 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use cairn_formats::catar::Node;
 use cairn_formats::flags;
-use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, Stat as Status, fgetxattr, fstat, linkat, openat,
-    unlinkat,
-};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fgetxattr, linkat, openat, unlinkat};
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 
 use crate::archive::seed::TreeSeed;
 use crate::tree::acl;
 use crate::tree::beneath::by_descriptor;
+use crate::tree::found::{Stat, now};
 use crate::tree::named::temporary_name;
-use crate::tree::record::{Recorded, Recorder, Stat};
+use crate::tree::record::{Recorded, Recorder};
 
 /// How long after a change another one may have the same time, in nanoseconds, where the clock is our own: what is
 /// compared here is compared now, so that a call to write that goes on matters no more than one that comes later.
@@ -42,8 +39,6 @@ const FAR: i64 = 300_000_000_000;
 
 /// How many files of one length and time in a seed are looked at.
 const MOST_ALIKE: usize = 16;
-
-const NANOSECONDS: i64 = 1_000_000_000;
 
 /// Finds twins in seeds.
 #[derive(Debug)]
@@ -60,12 +55,12 @@ pub(super) struct Twins<'a> {
 #[derive(Debug)]
 pub(super) struct Twin {
     pub(super) file: File,
-    seen: Status,
+    seen: Stat,
 }
 
 impl Twin {
     pub(super) fn new(file: File) -> io::Result<Self> {
-        let seen = fstat(&file)?;
+        let seen = Stat::of_open(file.as_fd())?;
         Ok(Self { file, seen })
     }
 }
@@ -108,8 +103,8 @@ impl<'a> Twins<'a> {
                 without.as_ref().is_none_or(|without| !path.starts_with(without))
             })
         });
-        let device = fstat(directory).map(|stat| stat.st_dev);
-        let is_near = move |twin: &Twin| device.is_ok_and(|device| twin.seen.st_dev == device);
+        let device = Stat::of_open(directory).map(|stat| stat.dev).ok();
+        let is_near = move |twin: &Twin| device == Some(twin.seen.dev);
         paths.filter_map(move |path| self.look_at(&path, node)).filter(is_near)
     }
 
@@ -123,7 +118,7 @@ impl<'a> Twins<'a> {
             Recorded::Found(found) if found.node == *node && is_settled(&found.stat) => {
                 let twin = Twin::new(found.file?.into()).ok()?;
                 // All that was recorded is then of one moment.
-                let is_so = changed(&twin.seen) == found.stat.ctime;
+                let is_so = twin.seen == found.stat;
                 Some(twin).filter(|twin| is_so && is_as_new(twin, self.features))
             }
             _ => None,
@@ -140,7 +135,8 @@ impl<'a> Twins<'a> {
         name: &[u8],
         install: &dyn Fn(&[u8]) -> io::Result<()>,
     ) -> io::Result<bool> {
-        if !fstat(&twin.file).is_ok_and(|now| is_still(&twin.seen, &now)) {
+        // Another name of ours changes it as well: it then gets no more.
+        if !Stat::of_open(twin.file.as_fd()).is_ok_and(|now| now == twin.seen) {
             return Ok(false);
         }
         let temporary = temporary_name(name);
@@ -153,28 +149,15 @@ impl<'a> Twins<'a> {
         let _ = unlinkat(directory, temporary, AtFlags::empty());
         installed?;
         self.linked.fetch_add(1, Ordering::Relaxed);
-        self.linked_bytes.fetch_add(twin.seen.st_size.unsigned_abs(), Ordering::Relaxed);
+        self.linked_bytes.fetch_add(twin.seen.size, Ordering::Relaxed);
         Ok(true)
     }
 }
 
-/// Whether a file is as it was. Another name of ours changes it as well: it then gets no more.
-fn is_still(before: &Status, now: &Status) -> bool {
-    let told = |stat: &Status| {
-        (
-            (stat.st_mode, stat.st_uid, stat.st_gid, stat.st_size, stat.st_nlink),
-            (stat.st_mtime, stat.st_mtime_nsec),
-        )
-    };
-    told(before) == told(now) && changed(before) == changed(now)
-}
-
 /// Whether any further change of a file would show in its times.
 fn is_settled(stat: &Stat) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.map_or(0, |now| i64::try_from(now.as_nanos()).unwrap_or(0));
     let lag = stat.lag.map(|lag| if lag < FAR { TICK } else { lag });
-    lag.is_some_and(|lag| stat.ctime.saturating_add(lag) < now)
+    Stat { lag, ..*stat }.is_settled(now())
 }
 
 /// Whether a file has, of what an archive with this feature word does not say, what one has that is made now.
@@ -184,18 +167,12 @@ fn is_as_new(twin: &Twin, features: u64) -> bool {
         let read = fgetxattr(&twin.file, name, &mut [0; 0]);
         !matches!(read, Err(Errno::NODATA | Errno::NOTSUP))
     };
-    let owner = (twin.seen.st_uid, twin.seen.st_gid);
+    let owner = (twin.seen.uid, twin.seen.gid);
     let is_ours = || owner == (geteuid().as_raw(), getegid().as_raw());
     // Set-id bits would make whose it is count for more.
-    (says(flags::OWNERS) || is_ours() && twin.seen.st_mode & 0o6000 == 0)
+    (says(flags::OWNERS) || is_ours() && twin.seen.mode & 0o6000 == 0)
         && (says(flags::ACL) || !has(acl::ACCESS))
         && (says(flags::FCAPS) || !has("security.capability"))
-}
-
-/// When anything of a file last changed, in nanoseconds since 1970.
-fn changed(stat: &Status) -> i64 {
-    let nanoseconds = stat.st_ctime_nsec as i64;
-    stat.st_ctime.wrapping_mul(NANOSECONDS).wrapping_add(nanoseconds)
 }
 
 /// What of a tree is in the target as well, as a path that begins with the root: all of it, or one directory.
