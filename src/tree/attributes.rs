@@ -136,6 +136,18 @@ impl FileSystem {
         }
     }
 
+    /// How far apart two changes of a file may begin, in nanoseconds, and leave the same times: as `lag`, but for
+    /// those who mind no change that began before. `None` where times do not tell of every change.
+    pub(crate) fn tick(self) -> Option<i64> {
+        match self {
+            Self::Fat | Self::Fuse | Self::Virtual | Self::Overlay | Self::Other | Self::Remote => {
+                self.lag()
+            }
+            // The clock is our own, which is slow to tell the time by a hundredth of a second at most.
+            Self::Btrfs | Self::Ext4 | Self::Xfs | Self::Local => Some(50_000_000),
+        }
+    }
+
     /// Whether files may have attributes of FAT.
     fn has_fat_attributes(self) -> bool {
         matches!(self, Self::Fat | Self::Fuse)
@@ -376,5 +388,13 @@ mod tests {
         assert_eq!(projid(proc.as_fd(), FileSystem::Ext4).unwrap(), 0);
         set_projid(proc.as_fd(), 0).unwrap();
         assert!(is_unsupported(&set_projid(proc.as_fd(), 7).unwrap_err()));
+    }
+
+    #[test]
+    fn clocks_of_others_are_given_time() {
+        let kinds = [FileSystem::Remote, FileSystem::Other, FileSystem::Fuse];
+        assert!(kinds.iter().all(|kind| kind.tick() == kind.lag()));
+        let kinds = [FileSystem::Ext4, FileSystem::Xfs, FileSystem::Btrfs, FileSystem::Local];
+        assert!(kinds.iter().all(|kind| kind.tick().is_some() && kind.tick() < kind.lag()));
     }
 }

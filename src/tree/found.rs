@@ -89,23 +89,34 @@ pub struct Failure {
 impl Stat {
     /// What an open file is at this moment.
     pub(crate) fn of_open(file: BorrowedFd<'_>) -> io::Result<Self> {
-        let stat = statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?;
-        Ok(Self::of(&stat, Some(FileSystem::of(file)?)))
+        Self::of_open_with(file, FileSystem::lag)
     }
 
-    /// Whether it last changed so long before a moment, in nanoseconds since 1970, that whatever changes it from then
-    /// on shows in its times.
-    pub(crate) fn is_settled(&self, before: i64) -> bool {
-        self.lag.is_some_and(|lag| self.ctime.saturating_add(lag) < before)
+    /// As [`Stat::of_open`], for who minds no change that began before: its lag is that of the clock alone.
+    pub(crate) fn of_ticking(file: BorrowedFd<'_>) -> io::Result<Self> {
+        Self::of_open_with(file, FileSystem::tick)
+    }
+
+    fn of_open_with(file: BorrowedFd<'_>, lag: fn(FileSystem) -> Option<i64>) -> io::Result<Self> {
+        let stat = statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?;
+        Ok(Self::with_lag(&stat, Some(FileSystem::of(file)?), lag))
     }
 
     /// What `statx` says, of a file in this kind of file system if that is known.
     pub(super) fn of(stat: &Statx, kind: Option<FileSystem>) -> Self {
+        Self::with_lag(stat, kind, FileSystem::lag)
+    }
+
+    fn with_lag(
+        stat: &Statx,
+        kind: Option<FileSystem>,
+        lag: fn(FileSystem) -> Option<i64>,
+    ) -> Self {
         // Those of ext3 and the like are whole seconds.
         let are_whole = (stat.stx_mtime.tv_nsec, stat.stx_ctime.tv_nsec) == (0, 0);
         // The root of a subvolume of btrfs may become read-only at no time at all.
         let is_subvolume = kind == Some(FileSystem::Btrfs) && stat.stx_ino == 256;
-        let lag = kind.and_then(FileSystem::lag).filter(|_| !is_subvolume);
+        let lag = kind.and_then(lag).filter(|_| !is_subvolume);
         // Times no archive could hold still tell change, cut to what is left of them.
         let time = |sec, nsec| nanoseconds(sec, nsec) as i64;
         Self {
@@ -120,6 +131,12 @@ impl Stat {
             is_virtual: kind == Some(FileSystem::Virtual),
             lag: lag.map(|lag| if are_whole { lag.max(2_000_000_000) } else { lag }),
         }
+    }
+
+    /// Whether it last changed so long before a moment, in nanoseconds since 1970, that whatever changes it from then
+    /// on shows in its times.
+    pub(crate) fn is_settled(&self, before: i64) -> bool {
+        self.lag.is_some_and(|lag| self.ctime.saturating_add(lag) < before)
     }
 }
 
@@ -166,4 +183,23 @@ pub(crate) fn now() -> i64 {
 /// A time since 1970.
 pub(super) fn nanoseconds(sec: i64, nsec: u32) -> i128 {
     i128::from(sec) * NANOSECONDS + i128::from(nsec)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn what_changed_a_moment_ago_is_not_settled() {
+        let made_up = File::open("/proc/self/stat").unwrap();
+        for stat in [Stat::of_open, Stat::of_ticking] {
+            let made_up = stat(made_up.as_fd()).unwrap();
+            assert!(!made_up.is_settled(i64::MAX));
+            let changed = |ctime| Stat { ctime, lag: Some(10), ..made_up };
+            assert!(changed(89).is_settled(100) && !changed(90).is_settled(100));
+            assert!(!changed(i64::MAX).is_settled(i64::MAX), "it is in the far future");
+        }
+    }
 }

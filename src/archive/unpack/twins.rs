@@ -30,13 +30,6 @@ use crate::tree::found::{Stat, now};
 use crate::tree::named::temporary_name;
 use crate::tree::record::{Recorded, Recorder};
 
-/// How long after a change another one may have the same time, in nanoseconds, where the clock is our own: what is
-/// compared here is compared now, so that a call to write that goes on matters no more than one that comes later.
-const TICK: i64 = 50_000_000;
-
-/// From so many on the clock is another one.
-const FAR: i64 = 300_000_000_000;
-
 /// How many files of one length and time in a seed are looked at.
 const MOST_ALIKE: usize = 16;
 
@@ -55,12 +48,13 @@ pub(super) struct Twins<'a> {
 #[derive(Debug)]
 pub(super) struct Twin {
     pub(super) file: File,
+    /// As its bytes are compared later, a call to write that goes on matters no more than one that comes then.
     seen: Stat,
 }
 
 impl Twin {
     pub(super) fn new(file: File) -> io::Result<Self> {
-        let seen = Stat::of_open(file.as_fd())?;
+        let seen = Stat::of_ticking(file.as_fd())?;
         Ok(Self { file, seen })
     }
 }
@@ -114,11 +108,12 @@ impl<'a> Twins<'a> {
         let directory = openat(CWD, path.parent()?, how, Mode::empty()).ok()?;
         let name = CString::new(path.file_name()?.as_bytes()).ok()?;
         let kind = FileType::RegularFile;
+        let began = now();
         match self.recorder.record(directory.as_fd(), &name, kind).ok()? {
-            Recorded::Found(found) if found.node == *node && is_settled(&found.stat) => {
+            Recorded::Found(found) if found.node == *node => {
                 let twin = Twin::new(found.file?.into()).ok()?;
-                // All that was recorded is then of one moment.
-                let is_so = twin.seen == found.stat;
+                // What was done to it since would show, so that all that was recorded is of one moment.
+                let is_so = twin.seen.is_settled(began) && twin.seen.ctime == found.stat.ctime;
                 Some(twin).filter(|twin| is_so && is_as_new(twin, self.features))
             }
             _ => None,
@@ -136,7 +131,7 @@ impl<'a> Twins<'a> {
         install: &dyn Fn(&[u8]) -> io::Result<()>,
     ) -> io::Result<bool> {
         // Another name of ours changes it as well: it then gets no more.
-        if !Stat::of_open(twin.file.as_fd()).is_ok_and(|now| now == twin.seen) {
+        if !Stat::of_ticking(twin.file.as_fd()).is_ok_and(|now| now == twin.seen) {
             return Ok(false);
         }
         let temporary = temporary_name(name);
@@ -152,12 +147,6 @@ impl<'a> Twins<'a> {
         self.linked_bytes.fetch_add(twin.seen.size, Ordering::Relaxed);
         Ok(true)
     }
-}
-
-/// Whether any further change of a file would show in its times.
-fn is_settled(stat: &Stat) -> bool {
-    let lag = stat.lag.map(|lag| if lag < FAR { TICK } else { lag });
-    Stat { lag, ..*stat }.is_settled(now())
 }
 
 /// Whether a file has, of what an archive with this feature word does not say, what one has that is made now.
