@@ -163,7 +163,9 @@ impl<'h, 'a> Entries<'h, 'a> {
             return self.skip(decoder);
         }
         let small = Small { place: Arc::clone(place), name: name.into(), node, at: 0 };
-        let path = decoder.path().to_owned();
+        // Where nothing is known of the target nobody asks for it.
+        let still = self.unpack.still.as_ref();
+        let path = still.map_or_else(Vec::new, |_| decoder.path().to_owned());
         let hands = self.hands;
         decoder.take_payload(|_, len| hands.borrow_mut().give(small, len, &path))
     }
@@ -282,7 +284,8 @@ impl Hands<'_> {
         Ok(())
     }
 
-    /// Makes jobs of a file with so many bytes, which come next, or of something else.
+    /// Makes jobs of a file with so many bytes, which come next, or of something else. The path is to find it in the
+    /// target, if anything is known of that.
     fn give(&mut self, mut small: Small, len: u64, path: &[u8]) -> Result<()> {
         let is_known = self.known(len, path, 0) > 0;
         if len > 0 && !is_known {
