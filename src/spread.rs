@@ -26,8 +26,8 @@ const YOUNG: Duration = Duration::from_millis(200);
 pub(crate) struct Spread {
     caller: ThreadId,
     until: Instant,
-    /// Where the caller stays, and all processors it may use; none if workers are left to the system.
-    places: Option<(CpuSet, CpuSet)>,
+    /// The processor the caller stays on, and all that it may use; none if workers are left to the system.
+    places: Option<(usize, CpuSet)>,
 }
 
 /// A worker that is kept apart.
@@ -42,11 +42,7 @@ impl Spread {
     pub(crate) fn new(workers: usize) -> Self {
         let all = sched_getaffinity(None).ok();
         let all = all.filter(|all| workers > 1 && all.count() as usize >= workers);
-        let places = all.map(|all| {
-            let mut own = CpuSet::new();
-            own.set(sched_getcpu());
-            (own, all)
-        });
+        let places = all.map(|all| (sched_getcpu(), all));
         Self { caller: thread::current().id(), until: Instant::now() + YOUNG, places }
     }
 
@@ -54,7 +50,13 @@ impl Spread {
     pub(crate) fn take(&self) -> Apart {
         let is_caller = thread::current().id() == self.caller;
         let all = self.places.and_then(|(own, all)| {
-            let place = if is_caller { own } else { without(all, own) };
+            let mut place = all;
+            if is_caller {
+                place.clear();
+                place.set(own);
+            } else {
+                place.unset(own);
+            }
             sched_setaffinity(None, &place).ok().map(|()| all)
         });
         if is_caller && all.is_some() {
@@ -84,12 +86,6 @@ impl Drop for Apart {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-fn without(all: CpuSet, own: CpuSet) -> CpuSet {
-    let mut others = all;
-    (0..CpuSet::MAX_CPU).filter(|&cpu| own.is_set(cpu)).for_each(|cpu| others.unset(cpu));
-    others
 }
 
 #[cfg(test)]
