@@ -13,7 +13,7 @@
 //! json           what scripts read               pipes   what pull and push share
 //! looked_into    archives to look into   tree_seeds     directories with chunks of them
 //! casync         the same jobs in casync's words
-//! open_files     how many may be open
+//! open_files     how many may be open            known_tree     what is known of one, kept
 //! ```
 
 mod access;
@@ -37,6 +37,7 @@ mod index_server;
 mod info;
 mod inspect_chunks;
 mod json;
+mod known_tree;
 mod list;
 mod list_chunks;
 mod listing;

@@ -21,7 +21,7 @@ use super::options::{Cutting, WriteOptions};
 use super::outlet::{self, Patient};
 use super::selection::Selection;
 use super::store_flags::{Given, StoreFlags};
-use super::{Context, failure, open_files};
+use super::{Context, known_tree, open_files};
 
 /// Archive a directory or a tar, into a file or chunked into a store
 ///
@@ -169,12 +169,7 @@ impl Args {
             make_archive(input, store, &options, &make, &context.progress.without_lines())?;
         context.progress.check()?;
         access.write_index(&index, &made, (0o666, self.write.flush()), &index_place)?;
-        if let Some(cache) = &cache
-            && stats.changed == 0
-            && let Err(e) = cache.save()
-        {
-            failure::warn(&format!("what is known of the tree is not kept: {e}"));
-        }
+        known_tree::keep(cache.as_ref(), &stats);
         self.sum_up(context, &stats, Some(&made_stats))?;
         Ok(stats)
     }

@@ -23,7 +23,7 @@ use crate::cli::make::check_place;
 use crate::cli::options::{Concurrency, WriteOptions};
 use crate::cli::outlet::{self, Patient};
 use crate::cli::store_flags::Given;
-use crate::cli::{Context, failure, open_files};
+use crate::cli::{Context, failure, known_tree, open_files};
 
 /// A store for chunks.
 type Stored = Box<dyn WriteStore>;
@@ -153,12 +153,7 @@ impl Making<'_> {
         progress.check()?;
         let mode = metadata.mode() & READ_WRITE;
         access.write_index(&self.output, &index, (mode, false), &index_place)?;
-        if let Some(cache) = &cache
-            && stats.changed == 0
-            && let Err(e) = cache.save()
-        {
-            failure::warn(&format!("what is known of the tree is not kept: {e}"));
-        }
+        known_tree::keep(cache.as_ref(), &stats);
         self.check(root, &stats)?;
         Ok(made.whole)
     }
