@@ -5,12 +5,15 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::thread::sleep;
 use std::time::Duration;
 
+use cairn::Silent;
+use cairn::archive::unpack::{Source, UnpackOptions, unpack};
 use rustix::fs::{XattrFlags, lsetxattr};
 
 use super::common::Sandbox;
 use super::common::random;
 use super::common::system::{Mount, is_root};
 use super::picture::{picture, set_time};
+use super::seeds::seed;
 
 const NAMES: [&str; 5] = ["large", "d/middle", "d/small", "d/same", "other"];
 
@@ -177,23 +180,15 @@ fn what_is_not_recorded_is_not_got_by_a_link() {
 #[test]
 fn where_holes_are_to_be_filled_nothing_is_linked() {
     let sandbox = sandbox();
-    let index = sandbox.path("old.caidx");
-    let index = cairn_store::read_index(
-        &index.to_str().unwrap().parse().unwrap(),
-        &cairn_store::RemoteOptions::default(),
-    );
-    let index = index.unwrap();
-    let seeds =
-        [cairn::archive::seed::TreeSeed::scan(&sandbox.path("old"), &index, 1, &cairn::Silent)
-            .unwrap()];
+    let (seed, index) = seed(&sandbox, "old", "old.caidx");
+    let seeds = [seed];
     let name = "old.caidx".as_ref();
-    let source = cairn::archive::unpack::Source::index(&index, &seeds[0], name).seeded(&seeds);
+    let source = Source::index(&index, &seeds[0], name).seeded(&seeds);
     for (is_full, names) in [(true, &[][..]), (false, &NAMES[..])] {
-        let options =
-            cairn::archive::unpack::UnpackOptions { hardlink: true, is_full, ..Default::default() };
+        let options = UnpackOptions { hardlink: true, is_full, ..Default::default() };
         let out = sandbox.path("out");
         let _ = fs::remove_dir_all(&out);
-        cairn::archive::unpack::unpack(&source, &out, &options, &cairn::Silent).unwrap();
+        unpack(&source, &out, &options, &Silent).unwrap();
         assert_eq!(linked(&sandbox), names, "{is_full}");
     }
 }

@@ -6,10 +6,19 @@ use std::path::Path;
 
 use cairn::Silent;
 use cairn::archive::seed::TreeSeed;
+use cairn_formats::{Chunk, Index};
 use cairn_store::{Location, RemoteOptions, Store, read_index};
 
 use super::common::{Sandbox, random};
 use super::picture::set_time;
+
+/// A directory as a seed for an index, which is returned as well.
+pub fn seed(sandbox: &Sandbox, directory: &str, index: &str) -> (TreeSeed, Index) {
+    let place: Location = sandbox.path(index).to_str().unwrap().parse().unwrap();
+    let index = read_index(&place, &RemoteOptions::default()).unwrap();
+    let seed = TreeSeed::scan(&sandbox.path(directory), &index, 2, &Silent).unwrap();
+    (seed, index)
+}
 
 /// Two versions of a tree, `old` and `new`, their indexes, and the old one restored as `out`. The store lacks all
 /// chunks of the old version.
@@ -61,29 +70,22 @@ fn another_directory_is_a_seed() {
     sandbox.cairn("untar new.catar other --seed out").fails(&["--seed is for an index"]);
 }
 
-fn seed(sandbox: &Sandbox, index: &str) -> (TreeSeed, cairn_formats::Index) {
-    let place: Location = sandbox.path(index).to_str().unwrap().parse().unwrap();
-    let index = read_index(&place, &RemoteOptions::default()).unwrap();
-    let seed = TreeSeed::scan(&sandbox.path("out"), &index, 2, &Silent).unwrap();
-    (seed, index)
-}
-
 #[test]
 fn a_seed_gives_the_bytes_of_its_chunks() {
     let sandbox = sandbox();
-    let (seed, index) = seed(&sandbox, "old.caidx");
+    let (seed, index) = seed(&sandbox, "out", "old.caidx");
     assert_eq!(seed.common(&index), index.len());
     for chunk in index.chunks() {
         let coded = seed.get(&chunk.id).unwrap().unwrap();
         let plain = coded.into_bytes();
-        assert!(cairn_formats::Chunk::verify(index.digest(), chunk.id, &plain[..]).is_ok());
+        assert!(Chunk::verify(index.digest(), chunk.id, &plain[..]).is_ok());
     }
 }
 
 #[test]
 fn what_has_changed_in_a_seed_is_not_handed_out() {
     let sandbox = sandbox();
-    let (seed, index) = seed(&sandbox, "old.caidx");
+    let (seed, index) = seed(&sandbox, "out", "old.caidx");
     sandbox.patch("out/large", 1_000_000, b"other");
     fs::remove_file(sandbox.path("out/4/small59")).unwrap();
     std::os::unix::fs::symlink(Path::new("/dev/zero"), sandbox.path("out/4/small59")).unwrap();
@@ -92,7 +94,7 @@ fn what_has_changed_in_a_seed_is_not_handed_out() {
         match seed.get(&chunk.id).unwrap() {
             Some(coded) => {
                 let plain = coded.into_bytes();
-                assert!(cairn_formats::Chunk::verify(index.digest(), chunk.id, &plain[..]).is_ok());
+                assert!(Chunk::verify(index.digest(), chunk.id, &plain[..]).is_ok());
             }
             None => absent += 1,
         }
@@ -103,7 +105,7 @@ fn what_has_changed_in_a_seed_is_not_handed_out() {
 #[test]
 fn what_changed_unseen_in_a_seed_is_not_handed_out() {
     let sandbox = sandbox();
-    let (seed, index) = seed(&sandbox, "old.caidx");
+    let (seed, index) = seed(&sandbox, "out", "old.caidx");
     let path = sandbox.path("out/large");
     let before = fs::metadata(&path).unwrap();
     sandbox.patch("out/large", 1_000_000, b"other");

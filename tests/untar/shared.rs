@@ -6,15 +6,14 @@ use std::path::Path;
 use std::process::Command;
 
 use cairn::Silent;
-use cairn::archive::seed::TreeSeed;
 use cairn::archive::unpack::{Source, UnpackOptions, UnpackStats, unpack};
-use cairn_formats::Index;
 use cairn_store::combine::Router;
-use cairn_store::{LocalOptions, LocalStore, Location, RemoteOptions, Store, read_index};
+use cairn_store::{LocalOptions, LocalStore, Store};
 
 use super::common::system::{FileSystem, is_root};
 use super::common::{Sandbox, random};
 use super::picture::{picture, set_time};
+use super::seeds::seed;
 
 /// Large files, some of a size between, and small ones, on a mounted file system, in `fs/old`; packed as `old.caidx`,
 /// whose chunks are all in `store`.
@@ -42,21 +41,16 @@ fn used(sandbox: &Sandbox) -> u64 {
     String::from_utf8(run.stdout).unwrap().lines().last().unwrap().trim().parse().unwrap()
 }
 
-fn index(sandbox: &Sandbox, name: &str) -> Index {
-    let place: Location = sandbox.path(name).to_str().unwrap().parse().unwrap();
-    read_index(&place, &RemoteOptions::default()).unwrap()
-}
-
 /// Restores an index with a directory as a seed that was mapped before `meanwhile`.
 fn restore(
     sandbox: &Sandbox,
     name: &str,
-    seed: &str,
+    directory: &str,
     out: &str,
     meanwhile: impl FnOnce(),
 ) -> UnpackStats {
-    let index = index(sandbox, name);
-    let seeds = [TreeSeed::scan(&sandbox.path(seed), &index, 2, &Silent).unwrap()];
+    let (seed, index) = seed(sandbox, directory, name);
+    let seeds = [seed];
     meanwhile();
     let store = LocalStore::open(&sandbox.path("store"), LocalOptions::default()).unwrap();
     let stores: Vec<Box<dyn Store + '_>> = vec![Box::new(&seeds[0]), Box::new(store)];

@@ -10,13 +10,13 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use cairn::archive::seed::TreeSeed;
 use cairn::archive::unpack::{Source, UnpackOptions, unpack};
 use cairn_store::testing::{Call, Recorder};
-use cairn_store::{LocalOptions, LocalStore, RemoteOptions, Store};
+use cairn_store::{LocalOptions, LocalStore, Store};
 
 use crate::common::system::is_known_here;
 use crate::common::{Sandbox, random};
+use crate::seeds::seed;
 
 /// Ways to take what the target has: read anew, or known from the last time.
 const WAYS: [&str; 2] = ["--seed-output", "--cache-dir cache"];
@@ -110,15 +110,14 @@ fn what_is_known_is_not_read() {
     let sandbox = Sandbox::new();
     tree(&sandbox);
     update(&sandbox, WAYS[0]);
-    let place = sandbox.path("tree.caidx").to_str().unwrap().parse().unwrap();
     // Just before the large file: its records are in a new chunk then, and most of it is in others.
-    let change = |seed: u64, meddle: &dyn Fn()| {
-        sandbox.write("tree/just before", &random(seed, 1000));
+    let change = |n: u64, meddle: &dyn Fn()| {
+        sandbox.write("tree/just before", &random(n, 1000));
         sandbox.cairn("tar -i -s store tree.caidx tree").succeeds_silently();
-        let index = cairn_store::read_index(&place, &RemoteOptions::default()).unwrap();
         // What was written a moment ago could be written to again unseen, and would be compared.
         sleep(Duration::from_millis(1100));
-        let seeds = [TreeSeed::scan(&sandbox.path("out"), &index, 1, &cairn::Silent).unwrap()];
+        let (seed, index) = seed(&sandbox, "out", "tree.caidx");
+        let seeds = [seed];
         meddle();
         let store = LocalStore::open(&sandbox.path("store"), LocalOptions::default()).unwrap();
         let store = Recorder::new(store);
