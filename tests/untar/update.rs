@@ -75,7 +75,8 @@ fn an_update_changes_what_is_different_and_nothing_else() {
     }
 }
 
-/// What is known of a file is not read, unless another part of it turns out to be different.
+/// Wherever a part of it is different, it is written anew and whole; where none is, it stays, though its mode is another.
+/// That what is known is not read is shown below.
 #[test]
 fn a_large_file_is_the_same_in_part() {
     for way in WAYS {
