@@ -9,8 +9,11 @@
 //! tree      files and directories as the system has them
 //! upkeep    looks after stores: verify, prune, cache, chop, info
 //! flow      workers, the only place jobs start threads
+//! spread    workers that begin on different processors
 //! storing   chunks into a store that may have some already
 //! copy      bytes from one file into another, by reflink where blocks can be shared
+//! reflink   blocks shared between files
+//! buffer    memory that files are read into, again and again
 //! batch     which chunks are fetched together
 //! ids       which chunks came by already, and where they are
 //! monitor   how jobs say what they are doing
