@@ -104,8 +104,8 @@ struct Found {
 }
 
 impl EncoderCache {
-    /// Reads what the directory has of the tree at `root`, archived with this feature word and cut in this way. A directory that is not
-    /// there is made; what is damaged is as if it was not there.
+    /// Reads what the directory has of the tree at `root`, archived with this feature word and cut in this way. A
+    /// directory that is not there is made; what is damaged is as if it was not there.
     pub fn open(
         directory: &Path,
         root: &Path,
