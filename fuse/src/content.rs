@@ -1,30 +1,10 @@
 //! The bytes of files, at hand or to be waited for.
 
 use std::fs::File;
-use std::ops::{Deref, Range};
-use std::sync::Arc;
+use std::ops::Range;
 
+pub use cairn_store::Bytes;
 use cairn_store::Result;
-
-/// Bytes that were verified, if anybody can.
-#[derive(Clone, Debug)]
-pub enum Bytes {
-    /// A part of what others have as well.
-    Shared(Arc<[u8]>, Range<usize>),
-    /// Put together.
-    Own(Vec<u8>),
-}
-
-impl Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Bytes::Shared(bytes, range) => &bytes[range.clone()],
-            Bytes::Own(bytes) => bytes,
-        }
-    }
-}
 
 /// Where bytes of files are.
 ///

@@ -2,14 +2,27 @@
 //!
 //! ```text
 //! fs         a file system without a kernel: what can be asked, and the answers
+//! blob       a file system with one file in it
 //! content    the bytes of files, at hand or to be waited for
+//! stored     the bytes of a blob in a store
+//! ahead      what will be read next
+//! pool       threads that wait in the place of others
 //! errno      what programs are told of errors
+//! kernel     a file system where the kernel asks: at a mount point
 //! ```
 
+mod ahead;
+mod blob;
 pub mod content;
 mod errno;
 pub mod fs;
+mod kernel;
+mod pool;
+mod stored;
 
+pub use blob::BlobFile;
 pub use content::{Bytes, Content};
 pub use errno::errno;
 pub use fs::{Answer, Attributes, Extent, FileSystem, Ino, Kind, Listed, Space};
+pub use kernel::{Forget, Holder, MountOptions, Mounted, Refused, holders, unmount};
+pub use stored::{Fetchers, StoredBlob};

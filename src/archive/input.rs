@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use cairn_formats::catar::{Archive, Found, ReadAt, Span};
 use cairn_formats::{Error as FormatError, Index};
-use cairn_store::{Blob, DEFAULT_CACHE, Store};
+use cairn_store::{Blob, ChunkCache, DEFAULT_CACHE, Store};
 
 use crate::archive::pack::{self, Map, PackOptions};
 use crate::cat::{CatOptions, cat, widen_pipe};
@@ -75,7 +75,7 @@ impl Input {
 
     /// The blob of an index, whose chunks are in a store.
     pub fn of_index(index: Index, store: Arc<dyn Store>, name: String) -> Self {
-        let blob = Blob::new(Arc::new(index), store, DEFAULT_CACHE);
+        let blob = Blob::new(Arc::new(index), store, Arc::new(ChunkCache::new(DEFAULT_CACHE)));
         Self { name, place: Place::Index(Box::new(blob)) }
     }
 

@@ -65,11 +65,20 @@ pub(super) fn start(verbose: bool, format: Option<LogFormat>) -> bool {
         (false, Some(_)) => Level::INFO,
         (false, None) => return false,
     };
+    begin(level, format.unwrap_or(LogFormat::Text))
+}
+
+/// Starts a log of what needs attention, for commands that go on when something fails.
+pub(super) fn warnings() {
+    begin(Level::WARN, LogFormat::Text);
+}
+
+fn begin(level: Level, format: LogFormat) -> bool {
     let level = LevelFilter::from_level(level);
     let targets = Targets::new().with_targets(CRATES.map(|name| (name, level)));
     // Where standard error is closed or full, the log is lost and the job goes on.
     let lines = fmt::layer().with_writer(|| OneLine(io::stderr())).log_internal_errors(false);
-    let lines = match format.unwrap_or(LogFormat::Text) {
+    let lines = match format {
         LogFormat::Text => lines.with_ansi(false).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };

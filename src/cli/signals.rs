@@ -51,35 +51,41 @@ impl Signals {
         job: impl FnOnce() -> T,
     ) -> io::Result<T> {
         let again = Arc::new(AtomicBool::new(false));
-        let ignored = ignored_signals();
-        let mut wanted = vec![SIGHUP];
-        for signal in [SIGINT, SIGTERM] {
-            if ignored >> (signal - 1) & 1 == 0 {
-                flag::register_conditional_default(signal, Arc::clone(&again))?;
-                flag::register(signal, Arc::clone(&again))?;
-                wanted.push(signal);
-            }
+        for signal in wanted().filter(|&signal| signal != SIGHUP) {
+            flag::register_conditional_default(signal, Arc::clone(&again))?;
+            flag::register(signal, Arc::clone(&again))?;
         }
-        let mut arriving = Arriving::new(wanted)?;
+        let mut end = Some(end);
+        let each = move |signal| match (signal, end.take()) {
+            (SIGHUP, kept) => {
+                reload();
+                end = kept;
+            }
+            (_, Some(end)) => end(),
+            (_, None) => {}
+        };
+        Self::heed(each, job)
+    }
+
+    /// Runs `job` and calls `each` at every signal, with its number: SIGHUP, and of SIGINT and SIGTERM those that
+    /// whoever started us does not want ignored. None ends us by itself.
+    pub(super) fn heed<T>(
+        mut each: impl FnMut(i32) + Send,
+        job: impl FnOnce() -> T,
+    ) -> io::Result<T> {
+        let mut arriving = Arriving::new(wanted())?;
         Ok(thread::scope(|scope| {
             let closing = Closing(arriving.handle());
-            scope.spawn(move || {
-                let mut end = Some(end);
-                for signal in arriving.forever() {
-                    match (signal, end.take()) {
-                        (SIGHUP, kept) => {
-                            reload();
-                            end = kept;
-                        }
-                        (_, Some(end)) => end(),
-                        (_, None) => {}
-                    }
-                }
-            });
+            scope.spawn(move || arriving.forever().for_each(&mut each));
             let done = job();
             drop(closing);
             done
         }))
+    }
+
+    /// Has those who wait for a network give up, as at a signal.
+    pub(super) fn give_up(&self) {
+        self.caught.store(SIGTERM as usize, Ordering::Relaxed);
     }
 
     /// The number of the signal that was caught.
@@ -95,6 +101,13 @@ impl Drop for Closing {
     fn drop(&mut self) {
         self.0.close();
     }
+}
+
+/// The signals that a program which ends only when it is told to listens to.
+fn wanted() -> impl Iterator<Item = i32> {
+    let ignored = ignored_signals();
+    let ends = [SIGINT, SIGTERM].into_iter();
+    ends.filter(move |signal| ignored >> (signal - 1) & 1 == 0).chain([SIGHUP])
 }
 
 /// The signals that whoever started us wants ignored, a bit each; none where that is not known.

@@ -52,7 +52,7 @@ mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use blob::{Blob, DEFAULT_CACHE};
+pub use blob::{Blob, Bytes, ChunkCache, DEFAULT_CACHE};
 pub use error::{Again, Error, Result};
 pub use fetch::Fetcher;
 pub use index::{read_index, write_index};

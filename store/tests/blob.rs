@@ -7,7 +7,7 @@ use std::thread;
 use cairn_formats::coding::{Encoder, WriteCoding};
 use cairn_formats::{Chunk, ChunkId, ChunkSizes, CodedChunk, Coding, Digest, Index};
 use cairn_store::testing::{Call, Recorder};
-use cairn_store::{Blob, Error, MemoryStore, Store, WriteStore};
+use cairn_store::{Blob, ChunkCache, Error, MemoryStore, Store, WriteStore};
 
 const MAX: usize = 1000;
 
@@ -42,7 +42,12 @@ fn made(pieces: &[Vec<u8>]) -> (Arc<Index>, Memory) {
 fn blob(cache: usize) -> (Blob, Vec<u8>, Memory) {
     let pieces = content();
     let (index, store) = made(&pieces);
+    let cache = Arc::new(ChunkCache::new(cache));
     (Blob::new(index, Arc::clone(&store) as Arc<dyn Store>, cache), pieces.concat(), store)
+}
+
+fn cache() -> Arc<ChunkCache> {
+    Arc::new(ChunkCache::new(1 << 20))
 }
 
 fn ids(calls: &[Call]) -> Vec<ChunkId> {
@@ -95,16 +100,60 @@ fn only_what_a_read_touches_is_fetched() {
 }
 
 #[test]
-fn what_was_unused_for_longest_goes_first() {
-    let (blob, _, store) = blob(1500);
+fn who_reads_everything_once_does_not_drive_out_what_others_come_back_for() {
+    // Room for about half of all.
+    let (blob, content, store) = blob(8000);
     let start = |n: usize| blob.index().chunk(n).start;
     let read = |n: usize| blob.read_at(start(n), &mut [0]).unwrap();
-    for n in [0, 1, 2, 0, 7, 0] {
+    for n in [0, 1, 0, 1, 0, 1] {
         read(n);
     }
-    assert_eq!(store.take().len(), 4, "the first is still there");
+    for at in (0..content.len()).step_by(100) {
+        let range = at as u64..at as u64 + 100;
+        if blob.at_hand(range.clone(), false).is_none() {
+            blob.fetch_ahead(range).unwrap();
+        }
+    }
+    store.take();
+    read(0);
     read(1);
+    assert!(store.take().is_empty());
+    for n in 0..20 {
+        read(n);
+    }
+    assert!(store.take().len() > 5, "it does not hold everything");
+}
+
+#[test]
+fn several_blobs_share_a_cache() {
+    let (index, store) = made(&content());
+    let cache = cache();
+    let blobs = [(); 2].map(|()| {
+        let store = Arc::clone(&store) as Arc<dyn Store>;
+        Blob::new(Arc::clone(&index), store, Arc::clone(&cache))
+    });
+    for blob in blobs {
+        blob.read_at(0, &mut [0; 100]).unwrap();
+    }
     assert_eq!(store.take().len(), 1);
+}
+
+#[test]
+fn what_is_at_hand_is_what_a_read_returns() {
+    let (blob, content, store) = blob(1 << 20);
+    let len = content.len() as u64;
+    for (start, end) in [(0, 1), (0, 5000), (290, 310), (1700, 3900), (len - 5, len + 5)] {
+        let range = start..end;
+        assert!(store.take().is_empty());
+        let before = blob.at_hand(range.clone(), true);
+        assert!(store.take().is_empty(), "nothing is fetched");
+        let read = blob.read(range.clone()).unwrap();
+        assert_eq!(*read, content[start as usize..end.min(len) as usize]);
+        assert!(before.is_none_or(|before| *before == *read));
+        assert_eq!(*blob.at_hand(range, true).unwrap(), *read);
+        store.take();
+    }
+    assert!(blob.at_hand(len..len + 9, true).unwrap().is_empty());
 }
 
 #[test]
@@ -149,7 +198,7 @@ fn damage_and_absence_are_told_and_tried_again() {
     assert_eq!(buffer, content[chunk.start as usize..][..chunk.len]);
 
     let empty = Arc::new(MemoryStore::default());
-    let blob = Blob::new(Arc::new(blob.index().clone()), empty, 1 << 20);
+    let blob = Blob::new(Arc::new(blob.index().clone()), empty, cache());
     let error = blob.read_at(0, &mut buffer).unwrap_err();
     assert!(matches!(error, Error::Missing { .. }), "{error}");
 }
@@ -162,7 +211,7 @@ fn a_length_that_is_not_that_of_the_chunk_is_told() {
     let mut forged = (*index).clone();
     let first = index.chunk(0);
     forged.push(first.id, first.len + 100);
-    let blob = Blob::new(Arc::new(forged), store, 1 << 20);
+    let blob = Blob::new(Arc::new(forged), store, cache());
     blob.read_at(0, &mut [0; 10]).unwrap();
     blob.read_at(index.blob_size(), &mut [0; 400]).unwrap_err();
 }

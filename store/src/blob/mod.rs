@@ -11,13 +11,14 @@ mod cache;
 
 use std::collections::HashMap;
 use std::io;
-use std::ops::Range;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::ops::{Deref, Range};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use cairn_formats::catar::ReadAt;
-use cairn_formats::{ChunkId, Index, IndexChunk};
+use cairn_formats::{Chunk, ChunkId, Index, IndexChunk};
 
-use self::cache::{Cache, Key, Plain};
+pub use self::cache::ChunkCache;
+use self::cache::{Key, Plain};
 use crate::{Fetcher, Result, Store};
 
 /// Plain bytes that a blob keeps unless told otherwise.
@@ -32,25 +33,43 @@ pub struct Blob {
     store: Arc<dyn Store>,
     /// What a chunk of zeros is called, as soon as somebody needs to know.
     zeros: OnceLock<ChunkId>,
-    cache: Mutex<Cache>,
-    /// Told when chunks that were on their way are not any more.
-    arrived: Condvar,
-    /// Those that nobody uses at the moment.
-    fetchers: Mutex<Vec<Fetcher>>,
+    cache: Arc<ChunkCache>,
+    /// What it takes to fetch, of those who are not at it.
+    idle: Mutex<Vec<Fetching>>,
+}
+
+/// What it takes to fetch.
+#[derive(Default)]
+struct Fetching {
+    fetcher: Fetcher,
+    /// Grows to the largest batch.
+    plain: Vec<u8>,
+}
+
+/// Verified bytes.
+#[derive(Clone, Debug)]
+pub enum Bytes {
+    /// A part of what others have as well.
+    Shared(Arc<[u8]>, Range<usize>),
+    /// Put together.
+    Own(Vec<u8>),
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Bytes::Shared(bytes, range) => &bytes[range.clone()],
+            Bytes::Own(bytes) => bytes,
+        }
+    }
 }
 
 impl Blob {
-    /// The blob of an index whose chunks are in a store. About so many plain bytes are kept, but always
-    /// the last chunk.
-    pub fn new(index: Arc<Index>, store: Arc<dyn Store>, cache_bytes: usize) -> Self {
-        Self {
-            index,
-            store,
-            zeros: OnceLock::new(),
-            cache: Mutex::new(Cache::new(cache_bytes)),
-            arrived: Condvar::new(),
-            fetchers: Mutex::default(),
-        }
+    /// The blob of an index whose chunks are in a store. What is fetched stays in a cache as long as there is room.
+    pub fn new(index: Arc<Index>, store: Arc<dyn Store>, cache: Arc<ChunkCache>) -> Self {
+        Self { index, store, zeros: OnceLock::new(), cache, idle: Mutex::default() }
     }
 
     /// The index.
@@ -71,18 +90,15 @@ impl Blob {
     /// Fills `buffer` with what is at byte `at`, and returns how much that was: less than there is room for
     /// only at the end of the blob.
     pub fn read_at(&self, at: u64, buffer: &mut [u8]) -> Result<usize> {
-        let wanted = at.min(self.size())..at.saturating_add(buffer.len() as u64).min(self.size());
+        let wanted = self.inside(at..at.saturating_add(buffer.len() as u64));
         for batch in self.index.batches(self.positions(&wanted), BATCH) {
-            let chunks = self.bring(batch.clone())?;
+            let chunks = self.bring(batch.clone(), true)?;
             for chunk in batch.map(|position| self.index.chunk(position)) {
-                let from = wanted.start.max(chunk.start);
-                let to = wanted.end.min(chunk.end());
-                let here = &mut buffer[(from - at) as usize..(to - at) as usize];
+                let part = part_of(&chunk, &wanted);
+                let to = (chunk.start + part.start as u64 - at) as usize;
+                let here = &mut buffer[to..to + part.len()];
                 match chunks.get(&(chunk.id, chunk.len)) {
-                    Some(plain) => {
-                        let start = (from - chunk.start) as usize;
-                        here.copy_from_slice(&plain[start..start + here.len()]);
-                    }
+                    Some(plain) => here.copy_from_slice(&plain[part]),
                     None => here.fill(0),
                 }
             }
@@ -90,14 +106,67 @@ impl Blob {
         Ok((wanted.end - wanted.start) as usize)
     }
 
+    /// The bytes of a range; what of it is behind the end of the blob is left out.
+    pub fn read(&self, range: Range<u64>) -> Result<Bytes> {
+        let wanted = self.inside(range);
+        let positions = self.positions(&wanted);
+        if positions.len() == 1 {
+            let chunk = self.index.chunk(positions.start);
+            if let Some(plain) = self.bring(positions, true)?.remove(&(chunk.id, chunk.len)) {
+                return Ok(Bytes::Shared(plain, part_of(&chunk, &wanted)));
+            }
+        }
+        let mut bytes = vec![0; (wanted.end - wanted.start) as usize];
+        self.read_at(wanted.start, &mut bytes)?;
+        Ok(Bytes::Own(bytes))
+    }
+
+    /// The bytes of a range if all of them are in the cache, as [`Blob::read`] would return them. Chunks that are used
+    /// again stay longer there than others: whether this counts as a use is for the caller to say.
+    pub fn at_hand(&self, range: Range<u64>, is_use: bool) -> Option<Bytes> {
+        let wanted = self.inside(range);
+        let mut bytes = Vec::new();
+        for position in self.positions(&wanted) {
+            let chunk = self.index.chunk(position);
+            let part = part_of(&chunk, &wanted);
+            if self.is_zeros(&chunk) {
+                bytes.resize(bytes.len() + part.len(), 0);
+                continue;
+            }
+            let plain = self.cache.get(&(chunk.id, chunk.len), is_use)?;
+            if part.len() as u64 == wanted.end - wanted.start {
+                return Some(Bytes::Shared(plain, part));
+            }
+            bytes.reserve_exact((wanted.end - wanted.start) as usize - bytes.len());
+            bytes.extend_from_slice(&plain[part]);
+        }
+        Some(Bytes::Own(bytes))
+    }
+
     /// Has the chunks of a range in the cache, as long as there is room, so that reading it soon need not
     /// wait. What is there already is not fetched.
     pub fn fetch_ahead(&self, range: Range<u64>) -> Result<()> {
-        let range = range.start..range.end.min(self.size());
-        for batch in self.index.batches(self.positions(&range), BATCH) {
-            self.bring(batch)?;
+        for batch in self.index.batches(self.positions(&self.inside(range)), BATCH) {
+            self.bring(batch, false)?;
         }
         Ok(())
+    }
+
+    /// Lets go of the chunks that end in a range: nobody is likely to come back for them, and new ones get their memory.
+    pub fn let_go(&self, range: Range<u64>) {
+        let range = self.inside(range);
+        for position in self.positions(&range) {
+            let chunk = self.index.chunk(position);
+            if chunk.end() <= range.end {
+                self.cache.remove(&(chunk.id, chunk.len));
+            }
+        }
+    }
+
+    /// What of a range there is.
+    fn inside(&self, range: Range<u64>) -> Range<u64> {
+        let end = range.end.min(self.size());
+        range.start.min(end)..end
     }
 
     /// The positions of the chunks that a range of bytes touches.
@@ -108,60 +177,69 @@ impl Blob {
         self.index.position_at(range.start)..self.index.position_at(range.end - 1) + 1
     }
 
-    /// The bytes of these chunks, but those of zeros.
-    fn bring(&self, positions: Range<usize>) -> Result<HashMap<Key, Plain>> {
+    /// The bytes of these chunks, but those of zeros. That counts as a use, or not.
+    fn bring(&self, positions: Range<usize>, is_use: bool) -> Result<HashMap<Key, Plain>> {
         let mut here = HashMap::new();
         let mut missing: HashMap<Key, IndexChunk> = positions
             .map(|position| self.index.chunk(position))
             .filter(|chunk| !self.is_zeros(chunk))
             .map(|chunk| ((chunk.id, chunk.len), chunk))
             .collect();
-        let mut cache = self.lock();
-        loop {
-            missing.retain(|key, _| match cache.get(key) {
-                Some(plain) => here.insert(*key, plain).is_some(),
-                None => true,
-            });
-            if missing.is_empty() {
-                return Ok(here);
-            }
-            let mut ours: Vec<IndexChunk> = Vec::new();
-            for (key, chunk) in &missing {
-                if cache.claim(*key) {
-                    ours.push(*chunk);
-                }
-            }
+        self.take(&mut missing, &mut here, is_use);
+        while !missing.is_empty() {
+            let mut coming = self.cache.coming();
+            // Again under the lock: what came meanwhile was in the cache before it was not coming any more.
+            self.take(&mut missing, &mut here, is_use);
+            let news = missing.iter().filter(|(key, _)| coming.insert(**key));
+            let mut ours: Vec<IndexChunk> = news.map(|(_, chunk)| *chunk).collect();
             if ours.is_empty() {
-                cache = self.arrived.wait(cache).unwrap_or_else(PoisonError::into_inner);
+                if !missing.is_empty() {
+                    drop(self.cache.wait(coming));
+                }
                 continue;
             }
-            drop(cache);
+            drop(coming);
             // In the order of the blob, which is that of the store's answers at best.
             ours.sort_unstable_by_key(|chunk| chunk.start);
-            let claim = Claim { blob: self, chunks: ours };
-            let fetched = self.fetch(&claim.chunks)?;
-            cache = self.lock();
-            for (key, plain) in fetched {
-                cache.put(key, Arc::clone(&plain));
+            let claim = Claim { cache: &self.cache, chunks: &ours };
+            for (key, plain) in self.fetch(&ours)? {
+                self.cache.put(key, Arc::clone(&plain));
                 missing.remove(&key);
                 here.insert(key, plain);
             }
             // Given up only now, or another one would fetch it again in between.
-            cache = claim.end(cache);
+            drop(claim);
         }
+        Ok(here)
+    }
+
+    /// Takes what is in the cache of what is missing.
+    fn take(
+        &self,
+        missing: &mut HashMap<Key, IndexChunk>,
+        here: &mut HashMap<Key, Plain>,
+        is_use: bool,
+    ) {
+        missing.retain(|key, _| match self.cache.get(key, is_use) {
+            Some(plain) => here.insert(*key, plain).is_some(),
+            None => true,
+        });
     }
 
     fn fetch(&self, chunks: &[IndexChunk]) -> Result<Vec<(Key, Plain)>> {
-        let taken = self.fetchers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut fetcher = taken.unwrap_or_default();
-        let mut plain = vec![0; chunks.iter().map(|chunk| chunk.len).sum()];
-        let keep = |good: &[cairn_formats::Chunk<'_>]| {
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = idle().pop();
+        let mut fetching = taken.unwrap_or_default();
+        let Fetching { fetcher, plain } = &mut fetching;
+        let len = chunks.iter().map(|chunk| chunk.len).sum();
+        plain.resize(plain.len().max(len), 0);
+        let keep = |good: &[Chunk<'_>]| {
             let plain = good.iter().map(|chunk| Plain::from(chunk.data()));
             chunks.iter().map(|chunk| (chunk.id, chunk.len)).zip(plain).collect()
         };
         let store = self.store.as_ref();
-        let fetched = fetcher.fetch(store, self.index.digest(), chunks, &mut plain, keep);
-        self.fetchers.lock().unwrap_or_else(PoisonError::into_inner).push(fetcher);
+        let fetched = fetcher.fetch(store, self.index.digest(), chunks, &mut plain[..len], keep);
+        idle().push(fetching);
         fetched
     }
 
@@ -171,40 +249,24 @@ impl Blob {
         let name = || self.index.digest().hash(&vec![0; max]);
         chunk.len == max && chunk.id == *self.zeros.get_or_init(name)
     }
+}
 
-    /// Also after a panic elsewhere: the cache is whole between any two of its calls.
-    fn lock(&self) -> MutexGuard<'_, Cache> {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// The bytes of a chunk that are in a range which touches it.
+fn part_of(chunk: &IndexChunk, range: &Range<u64>) -> Range<usize> {
+    let from = range.start.max(chunk.start) - chunk.start;
+    let to = range.end.min(chunk.end()) - chunk.start;
+    from as usize..to as usize
 }
 
 /// Chunks that one thread fetches for all. However that ends, the others are told.
 struct Claim<'a> {
-    blob: &'a Blob,
-    chunks: Vec<IndexChunk>,
-}
-
-impl Claim<'_> {
-    /// Gives it up under a lock that is held already.
-    fn end<'c>(mut self, mut cache: MutexGuard<'c, Cache>) -> MutexGuard<'c, Cache> {
-        self.give_up(&mut cache);
-        cache
-    }
-
-    fn give_up(&mut self, cache: &mut Cache) {
-        for chunk in self.chunks.drain(..) {
-            cache.unclaim(&(chunk.id, chunk.len));
-        }
-        self.blob.arrived.notify_all();
-    }
+    cache: &'a ChunkCache,
+    chunks: &'a [IndexChunk],
 }
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        if !self.chunks.is_empty() {
-            let blob = self.blob;
-            self.give_up(&mut blob.lock());
-        }
+        self.cache.end(self.chunks.iter().map(|chunk| (chunk.id, chunk.len)));
     }
 }
 

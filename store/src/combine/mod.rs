@@ -6,6 +6,7 @@
 //! retry     a store that is asked again when it fails
 //! rate      a store whose bytes move no faster than so many a second
 //! single    a store of which nobody asks the same twice at a time
+//! swap      a store that can be exchanged while it is used
 //! ```
 
 mod cache;
@@ -15,9 +16,11 @@ mod rate;
 mod retry;
 mod router;
 mod single;
+mod swap;
 
 pub use cache::Cache;
 pub use rate::{Rate, RateLimited};
 pub use retry::Retrying;
 pub use router::Router;
 pub use single::SingleFlight;
+pub use swap::Swap;

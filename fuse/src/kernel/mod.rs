@@ -1,0 +1,107 @@
+//! A file system where the kernel asks: at a mount point.
+//!
+//! ```text
+//! attach      a mount point -> an open device, by the system call or by fusermount3
+//! adapter     what the kernel asks -> a file system -> replies
+//! opens       files that the kernel reads itself
+//! detach      unmounting, and who is in the way
+//! ```
+//! Only these files know how the kernel is spoken to.
+
+mod adapter;
+mod attach;
+mod detach;
+mod opens;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+use fuser::{Config, Notifier, Session, SessionACL};
+
+use self::adapter::Adapter;
+pub use self::attach::Refused;
+pub use self::detach::{Holder, holders, unmount};
+use crate::fs::{FileSystem, Ino};
+
+/// How something is mounted.
+#[derive(Clone, Debug, Default)]
+pub struct MountOptions {
+    /// What tables of mounts call it.
+    pub source: String,
+    /// Whether others than whoever mounts it may use it, as the permissions of its files say.
+    pub allow_other: bool,
+    /// Options as behind `mount -o`, each by itself.
+    pub options: Vec<String>,
+    /// Whether the kernel reads files itself that lie on disk in whole. Only root may have that.
+    pub passthrough: bool,
+}
+
+/// Something that is mounted, until it is unmounted by whomever.
+pub struct Mounted {
+    point: PathBuf,
+    session: Session<Adapter>,
+    /// Of the file system: major and minor number.
+    device: Option<(u32, u32)>,
+}
+
+/// Tells the kernel that it knows something no more. May outlive the mount, and then does nothing.
+#[derive(Clone)]
+pub struct Forget(Notifier);
+
+/// What a mount takes from the kernel at once when it reads in order, in KiB.
+const READ_AHEAD_KIB: &str = "1024";
+
+impl Mounted {
+    /// Mounts a file system at a directory, which answers once [`Mounted::serve`] is called.
+    pub fn new(
+        fs: Arc<dyn FileSystem>,
+        point: &Path,
+        options: &MountOptions,
+    ) -> Result<Self, Refused> {
+        let (device, number) = attach::attach(point, options)?;
+        let mut config = Config::default();
+        // The kernel itself sees to it that nobody else comes in, if nobody may.
+        config.acl = SessionACL::All;
+        config.n_threads = Some(thread::available_parallelism().map_or(2, |n| n.get().max(2)));
+        config.clone_fd = true;
+        let adapter = Adapter::new(fs, options.passthrough);
+        let session = Session::from_fd(adapter, device, config.acl, config)
+            .inspect_err(|_| drop(unmount(point, true)))
+            .map_err(|source| Refused::handshake(point, source))?;
+        Ok(Self { point: point.to_owned(), session, device: number })
+    }
+
+    /// The directory it is mounted at.
+    pub fn point(&self) -> &Path {
+        &self.point
+    }
+
+    /// What lets the kernel know of changes.
+    pub fn forget(&self) -> Forget {
+        Forget(self.session.notifier())
+    }
+
+    /// Answers the kernel until it is unmounted.
+    pub fn serve(self) -> io::Result<()> {
+        if let Some((major, minor)) = self.device {
+            // As root: fewer and larger requests. Anybody else has those that the system gives.
+            let knob = format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb");
+            let _ = std::fs::write(knob, READ_AHEAD_KIB);
+        }
+        self.session.run()
+    }
+}
+
+impl Forget {
+    /// What has this name in a directory may be something else now, or nothing. What the kernel knows of the directory
+    /// as a whole is gone as well.
+    pub fn name(&self, directory: Ino, name: &[u8]) {
+        use std::os::unix::ffi::OsStrExt;
+        let directory = fuser::INodeNo(directory.0);
+        // That the kernel did not know it is as good.
+        let _ = self.0.inval_entry(directory, std::ffi::OsStr::from_bytes(name));
+        let _ = self.0.inval_inode(directory, 0, 0);
+    }
+}
