@@ -9,6 +9,7 @@
 //! pool       threads that wait in the place of others
 //! errno      what programs are told of errors
 //! kernel     a file system where the kernel asks: at a mount point
+//! sparse     a blob that is kept in a file as it is read
 //! ```
 
 mod ahead;
@@ -18,6 +19,7 @@ mod errno;
 pub mod fs;
 mod kernel;
 mod pool;
+mod sparse;
 mod stored;
 
 pub use blob::BlobFile;
@@ -25,4 +27,5 @@ pub use content::{Bytes, Content};
 pub use errno::errno;
 pub use fs::{Answer, Attributes, Extent, FileSystem, Ino, Kind, Listed, Space};
 pub use kernel::{Forget, Holder, MountOptions, Mounted, Refused, holders, unmount};
+pub use sparse::{SparseFile, SparseOptions};
 pub use stored::{Fetchers, StoredBlob};

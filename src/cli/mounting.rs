@@ -96,7 +96,6 @@ pub(super) struct MountStores {
 }
 
 impl MountStores {
-
     /// Opens the stores, which can be exchanged for those that the file says later.
     pub(super) fn open(&self, access: &Access<'_>) -> anyhow::Result<Arc<Swap>> {
         if self.store_file.is_some() {
