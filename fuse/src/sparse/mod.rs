@@ -104,7 +104,7 @@ impl SparseFile {
         if self.file.is_at(path) {
             return Err(is_the_file(path));
         }
-        self.check_size();
+        self.has_its_size();
         let bitmap = self.present.to_bitmap();
         let stamp = self.file.flush().map_err(|source| {
             // Which bytes did not reach the disk, nobody says; soon they will not be in memory either.
@@ -145,13 +145,17 @@ impl SparseFile {
     /// in the file no more.
     fn copy_out(&self, positions: &Range<usize>, range: &Range<u64>, out: &mut [u8]) -> bool {
         let (at, to) = overlap(&self.span(positions), range);
-        let Err(error) = self.file.read(at, &mut out[to]) else {
-            return true;
-        };
-        tracing::warn!(file = %self.file.path().display(), %error, "cannot read the copy-on-read file");
-        self.present.remove(positions.clone());
-        self.check_size();
-        false
+        let read = self.file.read(at, &mut out[to]);
+        // Looked at afterwards: what was read may have been written by whoever has cut the file before.
+        if !self.has_its_size() {
+            return false;
+        }
+        if let Err(error) = &read {
+            let file = self.file.path().display();
+            tracing::warn!(%file, %error, "cannot read the copy-on-read file");
+            self.present.remove(positions.clone());
+        }
+        read.is_ok()
     }
 
     /// Reads chunks from within, keeps them in the file, and copies what they have of a range to its place in `out`.
@@ -187,7 +191,7 @@ impl SparseFile {
 
     /// Writes chunks to the file and marks them.
     fn keep(&self, positions: Range<usize>, at: u64, bytes: &[u8]) {
-        self.check_size();
+        self.has_its_size();
         match self.file.write(at, bytes) {
             Ok(()) => {
                 self.present.add(positions);
@@ -199,7 +203,7 @@ impl SparseFile {
 
     /// Marks chunks of zeros, where a hole is enough.
     fn keep_zeros(&self, positions: Range<usize>, span: Range<u64>) {
-        self.check_size();
+        self.has_its_size();
         match self.file.zero(span) {
             Ok(()) => self.present.add(positions),
             Err(error) => self.note_refusal(&error),
@@ -215,15 +219,16 @@ impl SparseFile {
     }
 
     /// Forgets all if somebody has changed the length of the file: what was behind its end is gone.
-    fn check_size(&self) {
+    fn has_its_size(&self) -> bool {
         if self.file.is_resized() {
-            return;
+            return true;
         }
         let file = self.file.path().display();
         tracing::warn!(%file, "the copy-on-read file was cut or grew, all is fetched again");
         self.present.clear();
         // If that fails, so will the next write.
         let _ = self.file.resize_again();
+        false
     }
 }
 
