@@ -9,6 +9,8 @@ use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use cairn_store::local::fails_late;
 use cairn_store::{Error, Result};
@@ -19,6 +21,10 @@ use super::state::Stamp;
 
 /// Zeros written at once where no hole can be made.
 const ZEROS: usize = 256 << 10;
+
+/// Two changes of a file that are so far apart have different times: before Linux 6.13 clocks of files go by steps of up
+/// to 10 ms.
+const TICK: Duration = Duration::from_millis(20);
 
 /// A file that is filled by and by.
 #[derive(Debug)]
@@ -138,6 +144,10 @@ impl HoledFile {
     /// Has all that was written reach the disk, and says how the file is then.
     pub(super) fn flush(&self) -> io::Result<Stamp> {
         self.file.sync_data()?;
+        // Else somebody could change it and leave it with the times that it has now.
+        if let Ok(age) = self.file.metadata()?.modified()?.elapsed() {
+            thread::sleep(TICK.saturating_sub(age));
+        }
         Ok(Stamp::of(&self.file.metadata()?))
     }
 

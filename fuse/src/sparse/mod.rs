@@ -155,7 +155,8 @@ impl SparseFile {
             tracing::warn!(%file, %error, "cannot read the copy-on-read file");
             self.present.remove(positions.clone());
         }
-        read.is_ok()
+        // Likewise: another thread may have seen that in between, and made the file long again.
+        read.is_ok() && self.present.has_all(positions.clone())
     }
 
     /// Reads chunks from within, keeps them in the file, and copies what they have of a range to its place in `out`.

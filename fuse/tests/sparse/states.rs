@@ -103,6 +103,21 @@ fn a_file_whose_time_was_set_back_is_verified_again() {
 }
 
 #[test]
+fn a_change_at_once_after_saving_is_noticed() {
+    let scene = Scene::of(&[vec![1; 5000], vec![2; 5000]]);
+    for _ in 0..20 {
+        let sparse = scene.open(&scene.within());
+        sparse.fill_all(1, &false.into());
+        let file = File::options().write(true).open(scene.path("f")).unwrap();
+        sparse.save(&scene.path("s")).unwrap();
+        file.write_at(b"x", 10).unwrap();
+        drop(sparse);
+        let sparse = scene.open_with(&scene.within(), &scene.with_state()).unwrap();
+        assert_eq!(scene.there(&sparse), [1]);
+    }
+}
+
+#[test]
 fn another_file_of_that_name_is_verified() {
     let scene = Scene::new(18);
     scene.half();
