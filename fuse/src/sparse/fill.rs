@@ -63,8 +63,8 @@ impl SparseFile {
                 continue;
             }
             match self.load(run.clone(), &(0..0), &mut []) {
-                Ok(()) if self.failing.load(Ordering::Relaxed) => return false,
-                Ok(()) => {}
+                Ok(false) => return false,
+                Ok(true) => {}
                 Err(error) => {
                     let at = self.index.chunk(run.start).start;
                     tracing::debug!(at, %error, "cannot fill the copy-on-read file");

@@ -160,8 +160,9 @@ impl SparseFile {
     }
 
     /// Reads chunks from within, keeps them in the file, and copies what they have of a range to its place in `out`.
-    fn load(&self, positions: Range<usize>, range: &Range<u64>, out: &mut [u8]) -> Result<()> {
-        let mut from = positions.start;
+    /// Returns whether the file took them.
+    fn load(&self, positions: Range<usize>, range: &Range<u64>, out: &mut [u8]) -> Result<bool> {
+        let (mut from, mut kept) = (positions.start, true);
         while from < positions.end {
             let zeros = self.is_zeros(from);
             let end = (from..positions.end).find(|&position| self.is_zeros(position) != zeros);
@@ -170,7 +171,7 @@ impl SparseFile {
             if zeros {
                 let span = self.span(&run);
                 out[overlap(&span, range).1].fill(0);
-                self.keep_zeros(run, span);
+                kept &= self.keep_zeros(run, span);
                 continue;
             }
             for piece in self.index.batches(run, PIECE) {
@@ -180,35 +181,38 @@ impl SparseFile {
                     let short = io::ErrorKind::UnexpectedEof.into();
                     return Err(Error::io("read the blob for", self.file.path())(short));
                 }
-                self.keep(piece, span.start, &bytes);
+                kept &= self.keep(piece, span.start, &bytes);
                 let (at, to) = overlap(&span, range);
                 let at = (at - span.start) as usize;
                 let len = to.len();
                 out[to].copy_from_slice(&bytes[at..at + len]);
             }
         }
-        Ok(())
+        Ok(kept)
     }
 
-    /// Writes chunks to the file and marks them.
-    fn keep(&self, positions: Range<usize>, at: u64, bytes: &[u8]) {
+    /// Writes chunks to the file and marks them, if it takes them.
+    fn keep(&self, positions: Range<usize>, at: u64, bytes: &[u8]) -> bool {
         self.has_its_size();
-        match self.file.write(at, bytes) {
-            Ok(()) => {
-                self.present.add(positions);
-                self.failing.store(false, Ordering::Relaxed);
-            }
-            Err(error) => self.note_refusal(&error),
+        let written = self.file.write(at, bytes);
+        if written.is_ok() {
+            self.failing.store(false, Ordering::Relaxed);
         }
+        self.mark(positions, written)
     }
 
     /// Marks chunks of zeros, where a hole is enough.
-    fn keep_zeros(&self, positions: Range<usize>, span: Range<u64>) {
+    fn keep_zeros(&self, positions: Range<usize>, span: Range<u64>) -> bool {
         self.has_its_size();
-        match self.file.zero(span) {
+        self.mark(positions, self.file.zero(span))
+    }
+
+    fn mark(&self, positions: Range<usize>, written: io::Result<()>) -> bool {
+        match &written {
             Ok(()) => self.present.add(positions),
-            Err(error) => self.note_refusal(&error),
+            Err(error) => self.note_refusal(error),
         }
+        written.is_ok()
     }
 
     /// Says that the file cannot be written to: once, not for every chunk.

@@ -186,7 +186,6 @@ fn with_limit(scene: &Scene, file: &std::path::Path) {
     assert_eq!(told(), 1, "it is said again after a success");
     setrlimit(Resource::Fsize, Rlimit { current: hard, maximum: hard }).unwrap();
     sparse.fill_all(2, &false.into());
-    sparse.fill_all(2, &false.into());
     assert!(sparse.whole().is_some());
     assert!(fs::read(file).unwrap() == scene.plain);
 }
