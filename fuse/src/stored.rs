@@ -7,7 +7,9 @@
 //! ```
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use cairn_store::{Blob, Bytes, Result};
 
@@ -41,6 +43,8 @@ pub struct StoredBlob {
     fetchers: Arc<Fetchers>,
     /// How far ahead of a run is fetched at most, in bytes.
     most: u64,
+    /// How much the cache holds, in bytes.
+    room: u64,
 }
 
 impl StoredBlob {
@@ -49,12 +53,40 @@ impl StoredBlob {
         // As much as all threads can work on, twice; but what is ahead must not drive out itself.
         let most = (2 * AT_ONCE * fetchers.threads as u64).max(FAR).min(room / 8);
         let runs = Runs::new(blob.index().sizes().avg() as u64, most);
-        Self { blob: Arc::new(blob), runs: Mutex::new(runs), fetchers, most }
+        Self { blob: Arc::new(blob), runs: Mutex::new(runs), fetchers, most, room }
     }
 
     /// The blob.
     pub fn blob(&self) -> &Arc<Blob> {
         &self.blob
+    }
+
+    /// Whether memory has room for all of it.
+    pub fn fits(&self) -> bool {
+        self.blob.size() < self.room
+    }
+
+    /// Fetches everything with so many threads: it stays in memory if there is room for all of it, and otherwise passes
+    /// through, so that a cache on disk has it. What cannot be fetched is left out: who reads it will be told.
+    pub fn pass(&self, threads: usize, stop: &AtomicBool) {
+        let index = self.blob.index();
+        let fits = self.fits();
+        let batches = Mutex::new(index.batches(0..index.len(), AT_ONCE));
+        let work = || {
+            while !stop.load(Ordering::Relaxed) {
+                let next = batches.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let Some(batch) = next else { return };
+                let bytes = index.chunk(batch.start).start..index.chunk(batch.end - 1).end();
+                match self.blob.fetch_ahead(bytes.clone()) {
+                    Ok(()) if fits => {}
+                    Ok(()) => self.blob.let_go(bytes),
+                    Err(e) => tracing::debug!(error = %e, "cannot fetch ahead"),
+                }
+            }
+        };
+        thread::scope(|scope| {
+            (0..threads).for_each(|_| drop(scope.spawn(work)));
+        });
     }
 
     /// Has the chunks that begin in a range fetched by other threads. The one it begins within was asked for with what

@@ -16,10 +16,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use cairn::Error;
+use cairn_formats::Index;
 use cairn_formats::chunker::parse_size;
-use cairn_fuse::{FileSystem, MountOptions, Mounted, holders, unmount};
+use cairn_fuse::{Fetchers, FileSystem, MountOptions, Mounted, StoredBlob, holders, unmount};
 use cairn_store::combine::Swap;
-use cairn_store::{CacheOptions, ChunkCache, Location, Store};
+use cairn_store::{Blob, CacheOptions, ChunkCache, Location, Store};
 use clap::Args;
 use rustix::process::{getegid, geteuid};
 use signal_hook::consts::SIGHUP;
@@ -39,6 +40,15 @@ const AGAIN: Duration = Duration::from_millis(200);
 
 /// No useful cache is smaller, in bytes; a forgotten unit must not make one.
 const SMALLEST: u64 = 1 << 20;
+
+/// The stores of what is mounted, and what all of it shares.
+pub(super) struct Mounting<'a> {
+    flags: &'a MountStores,
+    store: Arc<Swap>,
+    cache: Arc<ChunkCache>,
+    fetchers: Arc<Fetchers>,
+    threads: usize,
+}
 
 /// How something is mounted.
 #[derive(Debug, Args)]
@@ -96,27 +106,6 @@ pub(super) struct MountStores {
 }
 
 impl MountStores {
-    /// Opens the stores, which can be exchanged for those that the file says later.
-    pub(super) fn open(&self, access: &Access<'_>) -> anyhow::Result<Arc<Swap>> {
-        if self.store_file.is_some() {
-            let together = "and --store-file can't be used together";
-            anyhow::ensure!(list::all(&self.store).next().is_none(), "--store {together}");
-            anyhow::ensure!(self.cache.location().is_none(), "--cache {together}");
-        }
-        Ok(Arc::new(Swap::new(self.source(access)?)))
-    }
-
-    /// Reads the file anew, if there is one. What is wrong with it is said, and changes nothing.
-    pub(super) fn reload(&self, access: &Access<'_>, store: &Swap) {
-        if self.store_file.is_none() {
-            return;
-        }
-        match self.source(access) {
-            Ok(new) => store.exchange(new),
-            Err(e) => not_reloaded(&e),
-        }
-    }
-
     fn source(&self, access: &Access<'_>) -> anyhow::Result<Box<dyn Store>> {
         let repair = self.reach.cache_repair();
         let Some(path) = &self.store_file else {
@@ -134,12 +123,65 @@ impl MountStores {
     }
 }
 
-impl MountFlags {
-    /// A cache of the size that was asked for.
-    pub(super) fn cache(&self) -> Arc<ChunkCache> {
-        Arc::new(ChunkCache::new(usize::try_from(self.memory).unwrap_or(usize::MAX)))
+impl<'a> Mounting<'a> {
+    /// Opens the stores, which can be exchanged for those that the file says later.
+    pub(super) fn open(
+        stores: &'a MountStores,
+        flags: &MountFlags,
+        access: &Access<'_>,
+    ) -> anyhow::Result<Self> {
+        if stores.store_file.is_some() {
+            let together = "and --store-file can't be used together";
+            anyhow::ensure!(list::all(&stores.store).next().is_none(), "--store {together}");
+            anyhow::ensure!(stores.cache.location().is_none(), "--cache {together}");
+        }
+        let store = Arc::new(Swap::new(stores.source(access)?));
+        let threads = stores.reach.concurrency.workers(store.in_flight());
+        let limit = usize::try_from(flags.memory).unwrap_or(usize::MAX);
+        Ok(Self {
+            flags: stores,
+            store,
+            cache: Arc::new(ChunkCache::new(limit)),
+            fetchers: Arc::new(Fetchers::new(threads)),
+            threads,
+        })
     }
 
+    /// The blob of an index.
+    pub(super) fn blob(&self, index: Arc<Index>) -> Arc<StoredBlob> {
+        let store = Arc::clone(&self.store) as Arc<dyn Store>;
+        let blob = Blob::new(index, store, Arc::clone(&self.cache));
+        Arc::new(StoredBlob::new(blob, self.cache.limit(), Arc::clone(&self.fetchers)))
+    }
+
+    /// Reads the store file anew, if there is one. What is wrong with it is said, and changes nothing.
+    pub(super) fn reload(&self, access: &Access<'_>) {
+        if self.flags.store_file.is_none() {
+            return;
+        }
+        match self.flags.source(access) {
+            Ok(new) => self.store.exchange(new),
+            Err(e) => not_reloaded(&e),
+        }
+    }
+
+    /// Refuses to fetch everything of a blob if there is no place for it.
+    pub(super) fn check_prefetch(&self, blob: &StoredBlob) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            blob.fits() || self.flags.cache.location().is_some() || self.flags.store_file.is_some(),
+            "--prefetch needs a place for {} bytes: a --cache, or more --memory",
+            blob.blob().size()
+        );
+        Ok(())
+    }
+
+    /// Fetches all chunks of a blob.
+    pub(super) fn prefetch(&self, blob: &StoredBlob, stop: &AtomicBool) {
+        blob.pass(self.threads, stop);
+    }
+}
+
+impl MountFlags {
     /// Who owns what is mounted if nothing else says so.
     pub(super) fn owner(&self) -> (u32, u32) {
         let uid = self.uid.unwrap_or_else(|| geteuid().as_raw());
@@ -179,14 +221,14 @@ pub(super) fn serve(
     options: &MountOptions,
     context: &Context,
     reload: &(dyn Fn() + Sync),
-    ready: impl FnOnce(&Mounted),
+    ready: impl FnOnce(),
 ) -> anyhow::Result<()> {
     let keeps_log = context.global.verbose || context.global.log_format.is_some();
     if !keeps_log {
         log::warnings();
     }
     let mounted = Mounted::new(fs, point, options)?;
-    ready(&mounted);
+    ready();
     let is_leaving = Arc::new(AtomicBool::new(false));
     let each = |signal| {
         if signal == SIGHUP {
@@ -258,6 +300,14 @@ pub(super) fn name_of(index: &Location) -> anyhow::Result<String> {
     };
     anyhow::ensure!(!name.is_empty() && name != "." && name != "..", "`{text}` has no name");
     Some(name.to_owned()).context("it has a name")
+}
+
+/// Reads a number of threads.
+pub(super) fn parse_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..=1024) => Ok(count),
+        _ => Err("expected a number from 1 to 1024".to_owned()),
+    }
 }
 
 fn parse_memory(text: &str) -> Result<u64, String> {

@@ -176,7 +176,9 @@ impl SparseFile {
             }
             for piece in self.index.batches(run, PIECE) {
                 let span = self.span(&piece);
-                let bytes = self.inner.read(span.clone())?;
+                // Asked first, so that what comes next is fetched meanwhile.
+                let at_hand = self.inner.at_hand(span.clone());
+                let bytes = at_hand.map_or_else(|| self.inner.read(span.clone()), Ok)?;
                 if bytes.len() as u64 != span.end - span.start {
                     let short = io::ErrorKind::UnexpectedEof.into();
                     return Err(Error::io("read the blob for", self.file.path())(short));

@@ -8,7 +8,7 @@ use cairn_formats::chunk::Chunk;
 use cairn_formats::{ChunkSizes, Digest, Index, WriteCoding};
 use cairn_fuse::{Bytes, Content, SparseFile, SparseOptions};
 use cairn_store::testing::{Fault, Faulty};
-use cairn_store::{Blob, MemoryStore, Result, Store, WriteStore};
+use cairn_store::{Blob, ChunkCache, MemoryStore, Result, Store, WriteStore};
 use tempfile::TempDir;
 
 pub const LONGEST: usize = 16 << 10;
@@ -70,7 +70,7 @@ impl Scene {
     }
 
     pub fn within_of(&self, store: Arc<dyn Store>) -> Arc<Within> {
-        let blob = Blob::new(Arc::clone(&self.index), store, 0);
+        let blob = Blob::new(Arc::clone(&self.index), store, Arc::new(ChunkCache::new(0)));
         Arc::new(Within { blob, asked: Mutex::default() })
     }
 
