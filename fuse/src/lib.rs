@@ -3,13 +3,15 @@
 //! ```text
 //! fs         a file system without a kernel: what can be asked, and the answers
 //! blob       a file system with one file in it
+//! several    file systems in one directory
 //! content    the bytes of files, at hand or to be waited for
 //! stored     the bytes of a blob in a store
+//! sparse     a blob that is kept in a file as it is read
+//! plain      a file on this machine
 //! ahead      what will be read next
 //! pool       threads that wait in the place of others
 //! errno      what programs are told of errors
 //! kernel     a file system where the kernel asks: at a mount point
-//! sparse     a blob that is kept in a file as it is read
 //! ```
 
 mod ahead;
@@ -18,7 +20,9 @@ pub mod content;
 mod errno;
 pub mod fs;
 mod kernel;
+mod plain;
 mod pool;
+mod several;
 mod sparse;
 mod stored;
 
@@ -27,5 +31,7 @@ pub use content::{Bytes, Content};
 pub use errno::errno;
 pub use fs::{Answer, Attributes, Extent, FileSystem, Ino, Kind, Listed, Space};
 pub use kernel::{Forget, Holder, MountOptions, Mounted, Refused, holders, unmount};
+pub use plain::PlainFile;
+pub use several::{Part, Several};
 pub use sparse::{SparseFile, SparseOptions};
 pub use stored::{Fetchers, StoredBlob};
