@@ -5,6 +5,7 @@
 //! extract   index + store -> file
 //! archive   trees of files <-> archives
 //! cat       index + store -> bytes, in order
+//! mount     archives seen as files
 //! check     index + file -> do they match?
 //! tree      files and directories as the system has them
 //! upkeep    looks after stores: verify, prune, cache, chop, info
@@ -15,6 +16,7 @@
 //! reflink   blocks shared between files
 //! buffer    memory that files are read into, again and again
 //! batch     which chunks are fetched together
+//! kept      files of our own, mapped
 //! ids       which chunks came by already, and where they are
 //! monitor   how jobs say what they are doing
 //! ```
@@ -31,8 +33,10 @@ mod error;
 pub mod extract;
 pub mod flow;
 pub mod ids;
+mod kept;
 pub mod make;
 pub mod monitor;
+pub mod mount;
 mod reflink;
 mod spread;
 mod storing;

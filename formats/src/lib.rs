@@ -12,6 +12,7 @@
 //! seal      bytes in a store <-> bytes only who has the key can read
 //! form      how a store keeps its chunks: which coding, which key, and so which names
 //! catar     a directory tree as one stream: archives
+//! posix_acl access control lists: the bytes of the kernel <-> those of archives
 //! mtree     nodes as lines of text
 //! tar       the same as everybody else keeps it
 //! batch     many chunks in one answer of a server
@@ -34,6 +35,7 @@ mod id;
 pub mod index;
 mod index_stream;
 pub mod mtree;
+pub mod posix_acl;
 pub mod protocol;
 pub mod seal;
 pub mod simd;

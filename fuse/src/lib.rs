@@ -11,6 +11,7 @@
 //! ahead      what will be read next
 //! pool       threads that wait in the place of others
 //! errno      what programs are told of errors
+//! tree       the nodes of an archive, in one block
 //! kernel     a file system where the kernel asks: at a mount point
 //! ```
 
@@ -25,6 +26,7 @@ mod pool;
 mod several;
 mod sparse;
 mod stored;
+pub mod tree;
 
 pub use blob::BlobFile;
 pub use content::{Bytes, Content};

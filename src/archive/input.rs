@@ -104,6 +104,14 @@ impl Input {
         }
     }
 
+    /// The blob of its index, if it is one.
+    pub(crate) fn blob(&self) -> Option<&Blob> {
+        match &self.place {
+            Place::Index(blob) => Some(blob),
+            _ => None,
+        }
+    }
+
     /// The bytes of all of it: `None` of a pipe and of a directory, of which nobody knows.
     pub fn size(&self) -> Option<u64> {
         match &self.place {

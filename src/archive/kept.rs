@@ -6,9 +6,8 @@
 //! This is what recording a directory keeps, for nodes that come from elsewhere. The rules are those of casync.
 
 use cairn_formats::catar::{Ace, Acl, Body, Node, Xattr, is_desync};
-use cairn_formats::flags;
+use cairn_formats::{flags, posix_acl};
 
-use crate::tree::acl;
 use crate::tree::rules;
 
 /// What is recorded of a node; `None` if it is left out as a whole, or why it cannot be recorded.
@@ -46,7 +45,7 @@ fn keep_owner(node: &mut Node, features: u64) -> Result<(), String> {
     }
     (node.uid, node.gid) = (uid, gid);
     if !has_numbers {
-        acl::sort(&mut node.acl);
+        posix_acl::sort(&mut node.acl);
     }
     Ok(())
 }
@@ -90,13 +89,14 @@ fn keep_attributes(node: &mut Node, features: u64) {
 
 /// Adds as extended attributes, which desync has for everything, what else has records of its own.
 fn all_to_xattrs(node: &mut Node) {
-    let (access, default) = acl::to_xattrs(&node.acl, node.mode(), &|ace| ace.id, &|ace| ace.id);
+    let (access, default) =
+        posix_acl::to_xattrs(&node.acl, node.mode(), &|ace| ace.id, &|ace| ace.id);
     // The kernel has a NUL behind a label.
     let label = (!node.selinux.is_empty()).then(|| [&node.selinux[..], b"\0"].concat());
     let fcaps = (!node.fcaps.is_empty()).then(|| node.fcaps.clone());
     let all = [
-        (acl::ACCESS, access),
-        (acl::DEFAULT, default),
+        (posix_acl::ACCESS, access),
+        (posix_acl::DEFAULT, default),
         ("security.selinux", label),
         ("security.capability", fcaps),
     ];

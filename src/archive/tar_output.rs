@@ -25,9 +25,9 @@
 use std::io::{self, Read, Write};
 
 use cairn_formats::catar::{Body, Decoder, Item, Node};
+use cairn_formats::posix_acl;
 use cairn_formats::tar::{BLOCK, Header, access_text, default_text, put_record};
 
-use crate::tree::acl;
 use crate::{Error, Result};
 
 /// Names in headers end with a NUL where there may be one.
@@ -83,15 +83,15 @@ fn lists_from_xattrs(node: &mut Node) {
         let xattr = node.xattrs.iter().find(|xattr| xattr.name == name.as_bytes())?;
         Some(&xattr.value[..])
     };
-    let (access, default) = (value(acl::ACCESS), value(acl::DEFAULT));
+    let (access, default) = (value(posix_acl::ACCESS), value(posix_acl::DEFAULT));
     if access.is_none() && default.is_none() {
         return;
     }
     let nameless = |_| Vec::new();
     // What is no list stays what it is.
-    if let Ok(lists) = acl::from_xattrs(access, default, &nameless, &nameless) {
+    if let Ok(lists) = posix_acl::from_xattrs(access, default, &nameless, &nameless) {
         node.acl = lists;
-        let lists = [acl::ACCESS, acl::DEFAULT].map(str::as_bytes);
+        let lists = [posix_acl::ACCESS, posix_acl::DEFAULT].map(str::as_bytes);
         node.xattrs.retain(|xattr| !lists.contains(&&xattr.name[..]));
     }
 }

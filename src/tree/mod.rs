@@ -7,7 +7,6 @@
 //!   owners     numbers shifted and checked, and names
 //!   xattrs     extended attributes, sorted out by what records they become
 //!   devices    which file system is on which device
-//!   acl        access control lists: the kernel's bytes <-> the archive's
 //!   attributes of chattr, of FAT, of subvolumes; projects of quotas
 //!   names      users and groups: numbers <-> names
 //!   ioctl      the calls that no library has
@@ -20,7 +19,6 @@
 //! ```
 //! Nothing here follows a symbolic link, and nothing opens a pipe, a socket or a device.
 
-pub mod acl;
 pub mod apply;
 pub mod attributes;
 pub mod beneath;
@@ -37,4 +35,4 @@ pub mod record;
 pub mod rules;
 mod xattrs;
 
-pub use owners::Shift;
+pub use cairn_formats::catar::Shift;

@@ -3,39 +3,11 @@
 use std::cell::Cell;
 use std::io;
 
-use cairn_formats::catar::{Acl, Node};
-use cairn_formats::flags;
+use cairn_formats::catar::{Acl, Node, Shift};
+use cairn_formats::{flags, posix_acl};
 
-use super::acl;
 use super::names::{Name, Names};
 use super::rules;
-
-/// What the ids of a tree are shifted up by, as those of containers are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shift {
-    /// What to subtract from every id when it is recorded, where there must be no lower one, and to add when
-    /// it is restored.
-    pub shift: u32,
-    /// What is recorded counts modulo this; 0 to leave it as it is.
-    pub range: u64,
-}
-
-impl Shift {
-    /// Shifts the ids that are recorded of a node up again; an error if there is no such id.
-    pub fn restore(&self, node: &mut Node) -> io::Result<()> {
-        let Acl { users, groups, default, .. } = &mut node.acl;
-        let default = default.iter_mut().flat_map(|it| it.users.iter_mut().chain(&mut it.groups));
-        let aces = users.iter_mut().chain(groups).chain(default);
-        for id in aces.map(|ace| &mut ace.id).chain([&mut node.uid, &mut node.gid]) {
-            let rest = u32::try_from(self.range).ok().and_then(|range| id.checked_rem(range));
-            let shifted = rest.unwrap_or(*id).checked_add(self.shift).filter(|&id| id < u32::MAX);
-            *id = shifted.ok_or_else(|| {
-                io::Error::other(format!("there is no id {} above {id}", self.shift))
-            })?;
-        }
-        Ok(())
-    }
-}
 
 /// Whom archives with a feature word name as owners.
 #[derive(Debug)]
@@ -74,7 +46,7 @@ impl Owners {
         };
         let user = |id| name(id, &|id| self.names.user(id));
         let group = |id| name(id, &|id| self.names.group(id));
-        let mut acl = acl::from_xattrs(access, default, &user, &group)?;
+        let mut acl = posix_acl::from_xattrs(access, default, &user, &group)?;
         if let Some(error) = fault.take() {
             return Err(error);
         }
@@ -83,7 +55,7 @@ impl Owners {
         for ace in lists.chain(default.into_iter().flatten()).flatten() {
             ace.id = self.id(ace.id)?;
         }
-        acl::sort(&mut acl);
+        posix_acl::sort(&mut acl);
         Ok(acl)
     }
 
@@ -120,29 +92,12 @@ impl Owners {
 
 #[cfg(test)]
 mod tests {
-    use cairn_formats::catar::Body;
-
     use super::*;
 
     const BOTH: u64 = flags::UIDS_32BIT | flags::USER_NAMES;
 
     fn owners(features: u64, shift: u32, range: u64) -> Owners {
         Owners::new(features, Some(Shift { shift, range }))
-    }
-
-    #[test]
-    fn ids_are_shifted_up_again() {
-        let ids = |shift, range, id| {
-            let mut node = Node { uid: id, ..Node::new(Body::Fifo) };
-            Shift { shift, range }.restore(&mut node).ok().map(|()| (node.uid, node.gid))
-        };
-        assert_eq!(ids(70_000, 65_536, 1), Some((70_001, 70_000)));
-        assert_eq!(ids(0, 65_536, 70_005), Some((4_469, 0)));
-        assert_eq!(ids(100, 10, 70_005), Some((105, 100)));
-        assert_eq!(ids(100, 0, 70_005), Some((70_105, 100)));
-        assert_eq!(ids(100, 1 << 32, 70_005), Some((70_105, 100)));
-        assert_eq!(ids(100, 0, u32::MAX - 100), None);
-        assert_eq!(ids(100, 0, u32::MAX - 50), None);
     }
 
     #[test]

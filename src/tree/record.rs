@@ -18,7 +18,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
-use cairn_formats::catar::{Body, Node};
+use cairn_formats::catar::{Body, Node, Shift};
 use cairn_formats::flags;
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, Statx, StatxAttributes, StatxFlags, makedev, openat,
@@ -30,7 +30,7 @@ use super::attributes::{self, FileSystem};
 use super::devices::Devices;
 use super::found::{nanoseconds, open_unseen};
 use super::names::Names;
-use super::owners::{Owners, Shift};
+use super::owners::Owners;
 use super::rules;
 use super::xattrs::{self, Reach};
 

@@ -14,12 +14,10 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use cairn_formats::catar::Xattr;
-use cairn_formats::flags;
+use cairn_formats::{flags, posix_acl};
 use rustix::buffer::spare_capacity;
 use rustix::fs::{fgetxattr, flistxattr, getxattr, lgetxattr, listxattr};
 use rustix::io::Errno;
-
-use super::acl;
 
 const SELINUX: &CStr = c"security.selinux";
 const FCAPS: &[u8] = b"security.capability";
@@ -99,9 +97,9 @@ impl Xattrs {
             if let Some(value) = file.value(name)? {
                 self.plain.push(Xattr { name: bytes.to_vec(), value });
             }
-        } else if has(flags::ACL) && bytes == acl::ACCESS.as_bytes() {
+        } else if has(flags::ACL) && bytes == posix_acl::ACCESS.as_bytes() {
             self.access = file.value(name)?;
-        } else if has(flags::ACL) && bytes == acl::DEFAULT.as_bytes() {
+        } else if has(flags::ACL) && bytes == posix_acl::DEFAULT.as_bytes() {
             self.default = file.value(name)?;
         } else if has(flags::SELINUX) && name == SELINUX {
             self.selinux = label(file.value(name)?.unwrap_or_default())?;

@@ -22,6 +22,7 @@ pub mod sshd;
 pub mod stand_in;
 pub mod starved;
 pub mod system;
+pub mod things;
 pub mod vector_tree;
 pub mod web;
 

@@ -13,12 +13,11 @@ use cairn::archive::kept::kept;
 use cairn::archive::step::{Content, Named, Piece, Step};
 use cairn::archive::tar_input::{Options, Source, steps};
 use cairn::archive::tar_output::{Stats, to_tar};
-use cairn::tree::acl;
 use cairn::tree::names::Names;
 use cairn_formats::catar::{
     Body, Child, Decoder, Node, Xattr, encode_goodbye, encode_name, encode_node, hash_name,
 };
-use cairn_formats::flags;
+use cairn_formats::{flags, posix_acl};
 use rustix::fs::{CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
 
 /// What casync records if nothing else is asked for.
@@ -150,9 +149,9 @@ impl Tree {
         self.xattr("attributes", "user.binary", b"a\nb=c\0d\xff");
         self.xattr("attributes", "user.empty", b"");
         self.xattr("attributes", "user.a=b%c", b"escaped");
-        self.xattr("attributes", acl::ACCESS, &list(&LIST));
+        self.xattr("attributes", posix_acl::ACCESS, &list(&LIST));
         fs::create_dir(self.path("list")).unwrap();
-        self.xattr("list", acl::DEFAULT, &list(&LIST));
+        self.xattr("list", posix_acl::DEFAULT, &list(&LIST));
         if is_root() {
             self.xattr("list", "trusted.t", b"t");
             let capability = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -253,8 +252,8 @@ fn node_of(path: &Path, metadata: &fs::Metadata, features: u64) -> Node {
         let len = rustix::fs::lgetxattr(path, &name, &mut buffer[..]).unwrap();
         let value = buffer[..len].to_vec();
         match name.to_str().unwrap() {
-            acl::ACCESS => lists[0] = Some(value),
-            acl::DEFAULT => lists[1] = Some(value),
+            posix_acl::ACCESS => lists[0] = Some(value),
+            posix_acl::DEFAULT => lists[1] = Some(value),
             "security.capability" => node.fcaps = value,
             "security.selinux" => node.selinux = value.strip_suffix(b"\0").unwrap().to_vec(),
             name => node.xattrs.push(Xattr { name: name.as_bytes().to_vec(), value }),
@@ -264,7 +263,8 @@ fn node_of(path: &Path, metadata: &fs::Metadata, features: u64) -> Node {
         let nameless = |_| Vec::new();
         let [access, default] = &lists;
         node.acl =
-            acl::from_xattrs(access.as_deref(), default.as_deref(), &nameless, &nameless).unwrap();
+            posix_acl::from_xattrs(access.as_deref(), default.as_deref(), &nameless, &nameless)
+                .unwrap();
     }
     node
 }

@@ -13,10 +13,12 @@
 //! record     types of records and their sizes
 //! node       what is recorded of a file, a directory or whatever else has a name
 //! acl        access control lists
+//! shift      ids, as those of containers are shifted
 //! encode     node -> records
 //! decode     records -> nodes, in order
 //! goodbye    the search tree at the end of a directory
 //! seek       path -> node, by the search trees
+//! spans      where the nodes in a directory lie, by its search tree
 //! ```
 //! Two programs write archives. casync's are the rule; desync's differ in that an XATTR ends in a NUL
 //! after the value, and in that a name may stand where its node was left out. Both are read. What is
@@ -31,6 +33,8 @@ mod node;
 mod parse;
 mod record;
 mod seek;
+mod shift;
+mod spans;
 
 #[cfg(test)]
 mod testing;
@@ -44,6 +48,8 @@ pub use goodbye::{Child, encode_goodbye, hash_name};
 pub use node::{Body, Node, Xattr};
 pub use record::{GOODBYE_ITEM_LEN, HEADER_LEN};
 pub use seek::{Archive, Children, Found, ReadAt, Span};
+pub use shift::Shift;
+pub use spans::spans;
 
 use crate::flags;
 

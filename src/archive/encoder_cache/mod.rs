@@ -11,14 +11,12 @@
 //!
 //! ```text
 //! atoms      what an archive consists of, without the bytes
-//! kept       the file of a tree, mapped
 //! matching   chunks of an earlier archive found again
 //! rows       what is said of a file, and of a chunk
 //! saved      the tables on disk
 //! ```
 
 mod atoms;
-mod kept;
 mod matching;
 mod rows;
 mod saved;
@@ -41,13 +39,13 @@ use rustix::process::geteuid;
 
 use self::atoms::Atoms;
 pub(crate) use self::atoms::{Atom, Mark, marks};
-use self::kept::Kept;
 pub(crate) use self::matching::{Matcher, Verdict};
 pub(crate) use self::rows::Start;
 use self::rows::{File, identity};
 pub(crate) use self::saved::Known;
 use self::saved::Saved;
 use crate::flow::lock;
+use crate::kept::Kept;
 use crate::make::MakeOptions;
 use crate::tree::Shift;
 use crate::tree::found::{Stat, now};

@@ -12,8 +12,8 @@ use std::ops::Range;
 use cairn_formats::Digest;
 
 use super::atoms::Mark;
-use super::kept::Kept;
 use super::rows::{File, Identity, Row, Start, number};
+use crate::kept::Kept;
 
 const MAGIC: [u8; 8] = *b"cairnt02";
 

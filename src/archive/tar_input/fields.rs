@@ -9,10 +9,9 @@ use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use cairn_formats::catar::{Acl, Body, Node, Xattr, is_desync};
-use cairn_formats::flags;
 use cairn_formats::tar::{Header, parse_access, parse_default, parse_time};
+use cairn_formats::{flags, posix_acl};
 
-use crate::tree::acl;
 use crate::tree::names::Names;
 
 /// libarchive writes its base64 without padding.
@@ -156,12 +155,12 @@ impl Fields<'_> {
         }
         node.fcaps = xattrs.remove(&b"security.capability"[..]).unwrap_or_default();
         let mut list = |name: &str| xattrs.remove(name.as_bytes());
-        let (access, default) = (list(acl::ACCESS), list(acl::DEFAULT));
+        let (access, default) = (list(posix_acl::ACCESS), list(posix_acl::DEFAULT));
         // A list that is not recorded may be whatever it is.
         if self.features & flags::ACL != 0 || is_desync(self.features) {
             let nameless = |_| Vec::new();
             node.acl =
-                acl::from_xattrs(access.as_deref(), default.as_deref(), &nameless, &nameless)
+                posix_acl::from_xattrs(access.as_deref(), default.as_deref(), &nameless, &nameless)
                     .map_err(|e| e.to_string())?;
         }
         node.xattrs = xattrs.into_iter().map(|(name, value)| Xattr { name, value }).collect();

@@ -18,13 +18,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cairn_formats::catar::Node;
-use cairn_formats::flags;
+use cairn_formats::{flags, posix_acl};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fgetxattr, linkat, openat, unlinkat};
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 
 use crate::archive::seed::TreeSeed;
-use crate::tree::acl;
 use crate::tree::beneath::by_descriptor;
 use crate::tree::found::{Stat, now};
 use crate::tree::named::temporary_name;
@@ -160,7 +159,7 @@ fn is_as_new(twin: &Twin, features: u64) -> bool {
     let is_ours = || owner == (geteuid().as_raw(), getegid().as_raw());
     // Set-id bits would make whose it is count for more.
     (says(flags::OWNERS) || is_ours() && twin.seen.mode & 0o6000 == 0)
-        && (says(flags::ACL) || !has(acl::ACCESS))
+        && (says(flags::ACL) || !has(posix_acl::ACCESS))
         && (says(flags::FCAPS) || !has("security.capability"))
 }
 

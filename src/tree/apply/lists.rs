@@ -4,11 +4,10 @@ use std::io;
 use std::path::PathBuf;
 
 use cairn_formats::catar::{Ace, Body, Node};
-use cairn_formats::flags;
+use cairn_formats::{flags, posix_acl};
 
 use super::refusals::Refused;
 use super::{Apply, Before, Target};
-use crate::tree::acl;
 
 /// The attribute that holds capabilities.
 const CAPABILITIES: &str = "security.capability";
@@ -35,7 +34,7 @@ impl Apply {
         let uid = |ace: &Ace| known(self.uid(&ace.name, ace.id), ace);
         let gid = |ace: &Ace| known(self.gid(&ace.name, ace.id), ace);
         let lists = if is_recorded {
-            acl::to_xattrs(&node.acl, node.permissions, &uid, &gid)
+            posix_acl::to_xattrs(&node.acl, node.permissions, &uid, &gid)
         } else {
             (None, None)
         };
@@ -44,9 +43,9 @@ impl Apply {
             None if before.may_have() => target.unset(name.as_bytes()),
             None => Ok(()),
         };
-        let mut given = give(acl::ACCESS, lists.0);
+        let mut given = give(posix_acl::ACCESS, lists.0);
         if node.is_directory() {
-            given = given.and(give(acl::DEFAULT, lists.1));
+            given = given.and(give(posix_acl::DEFAULT, lists.1));
         }
         self.refusals.note(Refused::Acl, path, given)?;
         Ok(())

@@ -23,11 +23,10 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use cairn_formats::catar::{Body, Node};
-use cairn_formats::flags;
+use cairn_formats::{flags, posix_acl};
 use rustix::fs::{Stat, fstat};
 
 use self::refusals::{Refusals, Refused};
-use super::acl;
 use super::attributes::{self, FileSystem};
 use super::names::Names;
 
@@ -226,7 +225,7 @@ impl Before {
 /// Whether what is made in this directory starts with more than it is given: with access control lists or attributes
 /// of chattr that new files inherit, or with those that FAT gives to all.
 pub fn passes_on(directory: BorrowedFd<'_>) -> bool {
-    Target::Open(directory).get(acl::DEFAULT.as_bytes()).is_some()
+    Target::Open(directory).get(posix_acl::DEFAULT.as_bytes()).is_some()
         || attributes::inode_flags(directory).ok().flatten().is_some_and(|bits| bits != 0)
         || FileSystem::of(directory).is_ok_and(|kind| kind == FileSystem::Fat)
 }

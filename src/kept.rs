@@ -1,7 +1,7 @@
-//! The bytes that are kept of a tree, as they lie on disk.
+//! The bytes of a file that we keep for ourselves, as they lie on disk.
 //!
-//! To copy two megabytes into new memory took a seventh of the time that all the rest takes, before a second thread
-//! could begin; so they are mapped where that is safe. The file is ours alone, in a directory nobody else may write to,
+//! To copy two megabytes into new memory took a seventh of the time that it takes to find out what of a tree is the same
+//! as before, before a second thread could begin; so they are mapped where that is safe. The file is ours alone, in a directory nobody else may write to,
 //! and is only ever replaced by another one as a whole: nobody changes or shortens it.
 
 #![allow(unsafe_code, reason = "a mapped file is the contract of whoever may write to it")]
@@ -22,14 +22,14 @@ use crate::tree::found::open_again;
 
 /// Bytes of a file, wherever they are.
 #[derive(Debug)]
-pub(super) enum Kept {
+pub(crate) enum Kept {
     Mapped(Mmap),
     Copied(Vec<u8>),
 }
 
 impl Kept {
     /// What is kept in a file; nothing if there is none, or none of ours.
-    pub(super) fn read(path: &Path) -> io::Result<Self> {
+    pub(crate) fn read(path: &Path) -> io::Result<Self> {
         let nothing = Self::Copied(Vec::new());
         let file = match open_again(path) {
             // A link is not followed.
@@ -59,6 +59,12 @@ impl Kept {
         let mut bytes = Vec::with_capacity(usize::try_from(found.len()).unwrap_or(0));
         file.take(found.len()).read_to_end(&mut bytes)?;
         Ok(Self::Copied(bytes))
+    }
+}
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        self
     }
 }
 

@@ -10,7 +10,7 @@
 
 use std::io;
 
-use cairn_formats::catar::{Ace, Acl, DefaultAcl};
+use crate::catar::{Ace, Acl, DefaultAcl};
 
 /// The attribute that holds who may do what.
 pub const ACCESS: &str = "system.posix_acl_access";
@@ -105,6 +105,22 @@ pub fn sort(acl: &mut Acl) {
         aces.sort_unstable();
         aces.dedup();
     }
+}
+
+/// Gives the users and groups in an attribute other ids. What is no list stays as it is.
+pub fn map_ids(list: &mut [u8], to: impl Fn(u32) -> u32) {
+    let Some((_, entries)) = list.split_first_chunk_mut::<4>() else { return };
+    let (entries, _) = entries.as_chunks_mut::<8>();
+    for entry in &mut *entries {
+        let [tag, tag_high, _, _, id @ ..] = entry;
+        if matches!(u16::from_le_bytes([*tag, *tag_high]), USER | GROUP) {
+            *id = to(u32::from_le_bytes(*id)).to_le_bytes();
+        }
+    }
+    // Users and groups stand in the order of their ids.
+    entries.sort_by_key(|&[tag, tag_high, _, _, id @ ..]| {
+        (u16::from_le_bytes([tag, tag_high]), u32::from_le_bytes(id))
+    });
 }
 
 /// A list as the kernel keeps it.
@@ -274,6 +290,20 @@ mod tests {
         sort(&mut acl);
         assert_eq!(acl.users.len(), 2);
         assert_eq!(acl.users[1].name, b"z");
+    }
+
+    #[test]
+    fn other_ids_come_into_their_order() {
+        let mut list = bytes(GROUP_LIST);
+        map_ids(&mut list, |id| 54600 - id);
+        let users = [(2, 6, 201), (2, 4, 200)];
+        let mut wanted = GROUP_LIST.to_vec();
+        wanted.splice(1..3, users.into_iter().rev());
+        wanted[4].2 = 100;
+        assert_eq!(list, bytes(&wanted));
+        for len in 0..5 {
+            map_ids(&mut [255; 5][..len], |id| id);
+        }
     }
 
     #[test]
