@@ -7,9 +7,6 @@ use rustix::io::Errno;
 use crate::content::Content;
 use crate::fs::{Answer, Attributes, Extent, FileSystem, Ino, Kind, Listed, Space};
 
-/// The number of the file.
-const FILE: Ino = Ino(2);
-
 /// A file that lies in a directory of its own.
 pub struct BlobFile {
     name: Vec<u8>,
@@ -20,6 +17,9 @@ pub struct BlobFile {
 }
 
 impl BlobFile {
+    /// The number of the file.
+    pub const FILE: Ino = Ino(2);
+
     /// A file of this name, which is of this user and group and was made at a time in nanoseconds since 1970.
     pub fn new(name: Vec<u8>, content: Arc<dyn Content>, owner: (u32, u32), mtime: i64) -> Self {
         Self { name, content, owner, mtime }
@@ -38,7 +38,7 @@ impl BlobFile {
 
     fn file(&self) -> Attributes {
         Attributes {
-            ino: FILE,
+            ino: Self::FILE,
             kind: Kind::File,
             permissions: 0o444,
             links: 1,
@@ -55,7 +55,7 @@ impl BlobFile {
 fn only_root(node: Ino) -> Answer<()> {
     match node {
         Ino::ROOT => Ok(()),
-        FILE => Err(Errno::NOTDIR),
+        BlobFile::FILE => Err(Errno::NOTDIR),
         _ => Err(Errno::STALE),
     }
 }
@@ -69,7 +69,7 @@ impl FileSystem for BlobFile {
     fn attributes(&self, node: Ino) -> Answer<Attributes> {
         match node {
             Ino::ROOT => Ok(self.directory()),
-            FILE => Ok(self.file()),
+            BlobFile::FILE => Ok(self.file()),
             _ => Err(Errno::STALE),
         }
     }
@@ -98,7 +98,7 @@ impl FileSystem for BlobFile {
 
     fn extent(&self, node: Ino) -> Answer<Extent> {
         match node {
-            FILE => {
+            BlobFile::FILE => {
                 Ok(Extent { content: Arc::clone(&self.content), range: 0..self.content.size() })
             }
             Ino::ROOT => Err(Errno::ISDIR),

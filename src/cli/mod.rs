@@ -19,7 +19,6 @@
 mod access;
 mod age;
 mod awaited;
-mod background;
 mod cache;
 mod casync;
 mod cat;
@@ -46,10 +45,10 @@ mod log;
 mod looked_into;
 mod make;
 mod manpage;
+mod mount;
 mod mount_index;
 mod mounting;
 mod mtree;
-mod notify;
 mod open_files;
 mod options;
 mod outlet;
@@ -153,6 +152,7 @@ enum Command {
     Cache(cache::Args),
     Verify(verify::Args),
     Prune(prune::Args),
+    Mount(mount::Args),
     MountIndex(mount_index::Args),
     ChunkServer(chunk_server::Args),
     IndexServer(index_server::Args),
@@ -222,6 +222,7 @@ fn run(cli: Cli, program: Program, signals: Signals) -> anyhow::Result<()> {
         Some(Command::Cache(args)) => cache::run(&args, &context()?),
         Some(Command::Verify(args)) => verify::run(&args, &context()?),
         Some(Command::Prune(args)) => prune::run(&args, &context()?),
+        Some(Command::Mount(args)) => mount::run(&args, &context()?),
         Some(Command::MountIndex(args)) => mount_index::run(&args, &context()?),
         Some(Command::ChunkServer(args)) => chunk_server::run(&args, &context()?),
         Some(Command::IndexServer(args)) => index_server::run(&args, &context()?),

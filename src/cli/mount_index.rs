@@ -7,9 +7,10 @@ use std::thread;
 
 use cairn::Error;
 use cairn_formats::Index;
-use cairn_fuse::{BlobFile, Content, SparseFile, SparseOptions, StoredBlob};
+use cairn_fuse::{BlobFile, Content, MountOptions, SparseFile, SparseOptions, StoredBlob};
 use cairn_store::Location;
 use clap::Parser;
+use rustix::process::geteuid;
 
 use super::access::Access;
 use super::mounting::{self, MountFlags, MountStores, Mounting};
@@ -62,7 +63,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let name = mounting::name_of(&args.index)?;
     let index = Arc::new(access.index(&args.index)?);
     let mounting = Mounting::open(&args.stores, &args.mount, &access)?;
-    let stored = mounting.blob(Arc::clone(&index));
+    let stored = mounting.blob(Arc::clone(&index), &args.index)?;
     let copy = args.copy(&index, &stored)?;
     if args.mount.prefetch && copy.is_none() {
         mounting.check_prefetch(&stored)?;
@@ -72,7 +73,11 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         None => Arc::clone(&stored) as _,
     };
     let fs = BlobFile::new(name.into_bytes(), content, args.mount.owner(), mounting::now());
-    let options = args.mount.mount_options(&args.index);
+    let options = MountOptions {
+        // What is whole can be read without us.
+        passthrough: copy.is_some() && geteuid().is_root(),
+        ..args.mount.mount_options(&args.index)
+    };
     let reload = || {
         mounting.reload(&access);
         if let Some(Err(e)) = copy.as_ref().map(Copy::save) {
@@ -81,7 +86,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     };
     let stop = AtomicBool::new(false);
     let served = thread::scope(|scope| {
-        let ready = || {
+        let ready = |_| {
             if let Some(copy) = &copy {
                 scope.spawn(|| copy.fill(args, &stop));
             } else if args.mount.prefetch {

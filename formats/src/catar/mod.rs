@@ -56,6 +56,12 @@ use crate::flags;
 /// The features of what desync writes.
 const DESYNC: u64 = 0x1000_1f22;
 
+/// Whether these are the first bytes of an archive, of which 16 are enough.
+pub fn begins_with(bytes: &[u8]) -> bool {
+    let header = bytes.first_chunk().and_then(|header| record::Header::parse(header).ok());
+    header.is_some_and(|header| header.kind == record::Kind::Entry)
+}
+
 /// Whether an archive with this feature word has desync's form: extended attributes of whatever kind, each with
 /// a NUL behind its value.
 pub fn is_desync(features: u64) -> bool {
