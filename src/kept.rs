@@ -6,11 +6,11 @@
 
 #![allow(unsafe_code, reason = "a mapped file is the contract of whoever may write to it")]
 
-use std::fs::File;
+use std::fs::{DirBuilder, File, Metadata};
 use std::io::{self, ErrorKind, Read};
 use std::ops::Deref;
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
 use memmap2::{Advice, Mmap};
@@ -19,6 +19,7 @@ use rustix::process::geteuid;
 
 use crate::tree::attributes::FileSystem;
 use crate::tree::found::open_again;
+use crate::{Error, Result};
 
 /// Bytes of a file, wherever they are.
 #[derive(Debug)]
@@ -77,6 +78,34 @@ impl Deref for Kept {
             Self::Copied(bytes) => bytes,
         }
     }
+}
+
+/// Makes a directory for such files, and refuses one in which somebody else may put what he likes. Returns its device and
+/// number.
+pub(crate) fn own_directory(directory: &Path) -> Result<(u64, u64)> {
+    let created = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    created.map_err(Error::io("create", directory))?;
+    let found = directory.symlink_metadata().map_err(Error::io("read", directory))?;
+    let found = if found.is_symlink() {
+        // The link itself has to be ours, too.
+        check_owner(directory, &found)?;
+        directory.metadata().map_err(Error::io("read", directory))?
+    } else {
+        found
+    };
+    check_owner(directory, &found)?;
+    if !found.is_dir() || found.mode() & 0o022 != 0 {
+        let why = "others may write to it, who could forge what is known of trees: chmod go-w";
+        return Err(Error::file(directory, why));
+    }
+    Ok((found.dev(), found.ino()))
+}
+
+fn check_owner(path: &Path, found: &Metadata) -> Result<()> {
+    if found.uid() == geteuid().as_raw() {
+        return Ok(());
+    }
+    Err(Error::file(path, "belongs to somebody else, who could forge what is known of trees"))
 }
 
 /// Whether a file is on this machine: another one may remove it while it is mapped here.

@@ -145,12 +145,14 @@ impl Ahead<'_> {
                 return None;
             }
             if state.held < MOST_AHEAD
-                && let Some(Reverse(task)) = state.tasks.pop()
+                && let Some(Reverse(mut task)) = state.tasks.pop()
             {
                 if task.end <= state.reader {
                     continue;
                 }
                 if task.what == What::Fetch {
+                    // What was read by now may be gone from the cache again.
+                    task.start = task.start.max(state.reader);
                     let len = task.end - task.start;
                     let before = state.fetched.insert(task.start, len);
                     state.held = state.held + len - before.unwrap_or(0);

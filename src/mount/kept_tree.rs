@@ -7,19 +7,17 @@
 //! The directory is ours alone, and a file in it appears whole or not at all. That something cannot be kept is no reason
 //! not to go on: it is said, and the archive is read again the next time.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use cairn_formats::ChunkId;
 use cairn_fuse::tree::{Block, Skip};
 use cairn_store::local::NewFile;
-use rustix::process::geteuid;
 
 use crate::archive::input::{Forward, Input};
-use crate::kept::Kept;
+use crate::kept::{Kept, own_directory};
 use crate::mount::ahead;
 use crate::{Error, Monitor, Result, Unit};
 
@@ -56,7 +54,7 @@ impl KeptTree {
             return Ok(Self { block, is_new: true, warning: None });
         };
         let path = directory.join(ChunkId::from_bytes(*key).to_string());
-        let found = prepare(directory).and_then(|()| find(&path, key));
+        let found = own_directory(directory).and_then(|_| find(&path, key));
         if let Ok(Some(block)) = found {
             return Ok(Self { block, is_new: false, warning: None });
         }
@@ -64,23 +62,10 @@ impl KeptTree {
         let saved = found.and_then(|_| save(&block, key, &path));
         let warning = saved.and_then(|()| remove_oldest(directory)).err();
         // Pages of a file can be had again when memory is short.
-        let block = match find(&path, key) {
-            Ok(Some(mapped)) if warning.is_none() => mapped,
-            _ => block,
-        };
+        let mapped = if warning.is_none() { find(&path, key) } else { Ok(None) };
+        let block = mapped.ok().flatten().unwrap_or(block);
         Ok(Self { block, is_new: true, warning })
     }
-}
-
-/// Makes a directory that is ours alone, or refuses the one that is there.
-fn prepare(directory: &Path) -> Result<()> {
-    let created = DirBuilder::new().recursive(true).mode(0o700).create(directory);
-    created.map_err(Error::io("create", directory))?;
-    let found = directory.metadata().map_err(Error::io("read", directory))?;
-    if found.uid() == geteuid().as_raw() && found.mode() & 0o022 == 0 {
-        return Ok(());
-    }
-    Err(Error::file(directory, "others may write to it, who could forge what is known of archives"))
 }
 
 /// What is kept at a path, which counts as used now.

@@ -25,10 +25,10 @@ mod saved;
 mod tests;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::fs::{self, DirBuilder, Metadata};
+use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
@@ -45,7 +45,7 @@ use self::rows::{File, identity};
 pub(crate) use self::saved::Known;
 use self::saved::Saved;
 use crate::flow::lock;
-use crate::kept::Kept;
+use crate::kept::{Kept, own_directory};
 use crate::make::MakeOptions;
 use crate::tree::Shift;
 use crate::tree::found::{Stat, now};
@@ -112,9 +112,12 @@ impl EncoderCache {
         make: &MakeOptions,
     ) -> Result<Self> {
         let began = now();
-        let created = DirBuilder::new().recursive(true).mode(0o700).create(directory);
-        created.map_err(Error::io("create", directory))?;
-        let place = check_directory(directory, root)?;
+        let place = own_directory(directory)?;
+        let of_root = root.metadata().map_err(Error::io("read", root))?;
+        if place == (of_root.dev(), of_root.ino()) {
+            let why = "is the tree itself, and cannot be its cache as well";
+            return Err(Error::file(directory, why));
+        }
         if make.rule == CutRule::FastCdc {
             let why = "cuts by FastCDC depend on what follows them, so that none are known";
             return Err(Error::file(directory, why));
@@ -274,36 +277,6 @@ impl Found {
 fn unique_lines(text: &[u8]) -> Vec<u8> {
     let lines: BTreeSet<&[u8]> = text.split_inclusive(|&byte| byte == b'\n').collect();
     lines.into_iter().flatten().copied().collect()
-}
-
-/// Refuses a directory in which somebody else may put what he likes. Returns its device and number.
-fn check_directory(directory: &Path, root: &Path) -> Result<(u64, u64)> {
-    let found = directory.symlink_metadata().map_err(Error::io("read", directory))?;
-    let found = if found.is_symlink() {
-        // The link itself has to be ours, too.
-        check_owner(directory, &found)?;
-        directory.metadata().map_err(Error::io("read", directory))?
-    } else {
-        found
-    };
-    check_owner(directory, &found)?;
-    if !found.is_dir() || found.mode() & 0o022 != 0 {
-        let why = "others may write to it, who could forge what is known of trees: chmod go-w";
-        return Err(Error::file(directory, why));
-    }
-    let place = (found.dev(), found.ino());
-    let root = root.metadata().map_err(Error::io("read", root))?;
-    if place == (root.dev(), root.ino()) {
-        return Err(Error::file(directory, "is the tree itself, and cannot be its cache as well"));
-    }
-    Ok(place)
-}
-
-fn check_owner(path: &Path, found: &Metadata) -> Result<()> {
-    if found.uid() == geteuid().as_raw() {
-        return Ok(());
-    }
-    Err(Error::file(path, "belongs to somebody else, who could forge what is known of trees"))
 }
 
 /// What a cache is good for: this tree, in this form, cut in this way.
