@@ -87,12 +87,8 @@ fn listed(page: &str) -> Vec<(String, String, String)> {
         let with_stores = !WITHOUT_STORE_FLAGS.contains(&&name[..]);
         let shared = rows(page, "Flags of every command").into_iter();
         let stores = rows(page, "Flags for stores").into_iter().filter(|_| with_stores);
-        let state = &listed.iter().find(|(command, ..)| *command == name).unwrap().2;
-        // What a command that is not there has is not there either.
-        let state = (state == "not yet").then(|| state.clone());
         for cells in shared.chain(stores) {
-            let state = state.clone().unwrap_or_else(|| cells[1].clone());
-            listed.push((name.clone(), cells[0].clone(), state));
+            listed.push((name.clone(), cells[0].clone(), cells[1].clone()));
         }
     }
     listed
@@ -102,17 +98,11 @@ fn listed(page: &str) -> Vec<(String, String, String)> {
 fn what_the_page_promises_is_in_the_help() {
     let cairn = of_cairn();
     for (command, flag, state) in listed(&page()) {
-        assert!(["same", "better", "not yet"].contains(&&state[..]), "{command} {flag}: {state}");
-        let flags = cairn.get(&command);
-        if state == "not yet" {
-            let is_command = flag.is_empty();
-            assert!(!is_command || flags.is_none(), "{command} is there, but not on the page");
-        } else {
-            let flags = flags.unwrap_or_else(|| panic!("cairn has no command {command}"));
-            // `help` has no flags of its own here.
-            let is_there = flag.is_empty() || command == "help" || flags.contains(&flag);
-            assert!(is_there, "cairn {command} has no {flag}");
-        }
+        assert!(["same", "better"].contains(&&state[..]), "{command} {flag}: {state}");
+        let flags = cairn.get(&command).unwrap_or_else(|| panic!("cairn has no command {command}"));
+        // `help` has no flags of its own here.
+        let is_there = flag.is_empty() || command == "help" || flags.contains(&flag);
+        assert!(is_there, "cairn {command} has no {flag}");
     }
 }
 

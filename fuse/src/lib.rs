@@ -8,6 +8,7 @@
 //! stored     the bytes of a blob in a store
 //! sparse     a blob that is kept in a file as it is read
 //! plain      a file on this machine
+//! padded     with zeros behind it
 //! ahead      what will be read next
 //! pool       threads that wait in the place of others
 //! errno      what programs are told of errors
@@ -21,6 +22,7 @@ pub mod content;
 mod errno;
 pub mod fs;
 mod kernel;
+mod padded;
 mod plain;
 mod pool;
 mod several;
@@ -33,6 +35,7 @@ pub use content::{Bytes, Content};
 pub use errno::errno;
 pub use fs::{Answer, Attributes, Extent, FileSystem, Ino, Kind, Listed, Space};
 pub use kernel::{Forget, Holder, MountOptions, Mounted, Refused, holders, unmount};
+pub use padded::Padded;
 pub use plain::PlainFile;
 pub use several::{Part, Several};
 pub use sparse::{SparseFile, SparseOptions};

@@ -61,7 +61,7 @@ struct Job<'a> {
     args: &'a Args,
     context: &'a Context,
     access: &'a Access<'a>,
-    mounting: &'a Mounting<'a>,
+    mounting: &'a Mounting,
     options: MountOptions,
 }
 
@@ -104,7 +104,7 @@ impl Job<'_> {
         let stop = AtomicBool::new(false);
         let stop = &stop;
         thread::scope(|scope| {
-            let reload = || self.mounting.reload(self.access);
+            let reload = || self.mounting.reload(&self.args.stores, self.access);
             let ready = |forget| drop(scope.spawn(move || beside(forget, stop)));
             let point = &self.args.point;
             let served = mounting::serve(fs, point, &self.options, self.context, &reload, ready);

@@ -79,7 +79,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         ..args.mount.mount_options(&args.index)
     };
     let reload = || {
-        mounting.reload(&access);
+        mounting.reload(&args.stores, &access);
         if let Some(Err(e)) = copy.as_ref().map(Copy::save) {
             failure::warn(&e.to_string());
         }

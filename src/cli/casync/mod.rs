@@ -5,7 +5,7 @@
 //!
 //! options    what is typed               place    a word -> a location; the default store
 //! what       kinds of things worked on   looked   archives and blobs to look into
-//! make, extract, list, mtree, stat, digest, gc, pull, push       the verbs
+//! make, extract, list, mtree, stat, digest, mount, mkdev, gc, pull, push       the verbs
 //! ```
 //! What the verbs do is done by the library functions that cairn's own commands call, too. Results go to standard
 //! output and look as casync's; what went wrong is one line on standard error, and the program ends with 1.
@@ -16,6 +16,8 @@ mod gc;
 mod list;
 mod looked;
 mod make;
+mod mkdev;
+mod mount;
 mod mtree;
 mod options;
 mod place;
@@ -52,6 +54,8 @@ const VERBS: &str = "\
   casync [OPTIONS] mtree [ARCHIVE|ARCHIVE_INDEX|DIRECTORY] [SUBPATH]
   casync [OPTIONS] stat [ARCHIVE|ARCHIVE_INDEX|DIRECTORY] [SUBPATH]
   casync [OPTIONS] digest [ARCHIVE|BLOB|ARCHIVE_INDEX|BLOB_INDEX|DIRECTORY] [SUBPATH]
+  casync [OPTIONS] mount [ARCHIVE|ARCHIVE_INDEX|BLOB_INDEX] PATH
+  casync [OPTIONS] mkdev [BLOB|BLOB_INDEX] [NODE]
   casync [OPTIONS] gc BLOB_INDEX|ARCHIVE_INDEX...
   casync help";
 
@@ -127,9 +131,8 @@ fn verb_named(verb: &str) -> anyhow::Result<Job> {
         "gc" => gc::run,
         "pull" => pull::run,
         "push" => push::run,
-        "mount" | "mkdev" | "udev" => {
-            anyhow::bail!("`{verb}` is not possible: cairn makes neither mounts nor devices yet")
-        }
+        "mount" => mount::run,
+        "mkdev" => mkdev::run,
         _ => anyhow::bail!("there is no verb `{verb}`: `casync help` lists them"),
     })
 }

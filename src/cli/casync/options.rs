@@ -117,6 +117,10 @@ pub(super) struct Options {
     #[arg(long, value_name = "BOOL", default_value = "yes", value_parser = boolean, action = ArgAction::Set)]
     pub(super) recursive: bool,
 
+    /// mount: make the mount point if it is missing
+    #[arg(long, value_name = "BOOL", default_value = "yes", value_parser = boolean, action = ArgAction::Set)]
+    pub(super) mkdir: bool,
+
     /// Shift the numbers of users and groups: subtract this when archiving, add it when extracting; `yes` is 0
     #[arg(long, value_name = "yes|no|N", default_value = "no", value_parser = parse_shift)]
     uid_shift: IdShift,

@@ -40,7 +40,7 @@ type Facts = (u64, u64, u64, i64, i64);
 /// What of a directory is shown.
 pub(in crate::cli) struct Shown<'a> {
     directory: &'a Path,
-    mounting: &'a Mounting<'a>,
+    mounting: &'a Mounting,
     flags: (&'a MountFlags, &'a TreeFlags),
     way: (&'a Access<'a>, &'a Context),
     /// What was found of each file, and the name it has got if it is shown.
@@ -51,7 +51,7 @@ impl<'a> Shown<'a> {
     /// Nothing yet.
     pub(in crate::cli) fn new(
         directory: &'a Path,
-        mounting: &'a Mounting<'a>,
+        mounting: &'a Mounting,
         flags: (&'a MountFlags, &'a TreeFlags),
         way: (&'a Access<'a>, &'a Context),
     ) -> Self {

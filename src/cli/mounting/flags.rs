@@ -110,6 +110,25 @@ impl MountStores {
     }
 }
 
+/// Memory for chunks that were read if nothing is said, in bytes.
+const MEMORY: u64 = 256 << 20;
+
+impl Default for MountFlags {
+    /// Nothing was said.
+    fn default() -> Self {
+        Self {
+            foreground: false,
+            background: false,
+            allow_other: false,
+            uid: None,
+            gid: None,
+            options: Vec::new(),
+            memory: MEMORY,
+            prefetch: false,
+        }
+    }
+}
+
 impl MountFlags {
     /// Who owns what is mounted if nothing else says so.
     pub(in crate::cli) fn owner(&self) -> (u32, u32) {

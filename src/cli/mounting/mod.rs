@@ -17,5 +17,6 @@ mod sources;
 
 pub(super) use self::directory::Shown;
 pub(super) use self::flags::{MountFlags, MountStores, parse_count};
+pub(super) use self::notify::ready;
 pub(super) use self::serve::serve;
 pub(super) use self::sources::{Mounting, Opened, Shape, TreeFlags, name_of, now};

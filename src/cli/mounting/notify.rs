@@ -12,7 +12,7 @@ use rustix::time::{ClockId, clock_gettime};
 const VARIABLE: &str = "NOTIFY_SOCKET";
 
 /// Everything works now.
-pub(super) fn ready() {
+pub(in crate::cli) fn ready() {
     tell("READY=1");
 }
 

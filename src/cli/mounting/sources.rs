@@ -27,6 +27,7 @@ use clap::{Args, ValueEnum};
 
 use super::flags::{MountFlags, MountStores};
 use crate::cli::access::Access;
+use crate::cli::options::Concurrency;
 use crate::cli::server_flags::not_reloaded;
 use crate::cli::{Context, failure};
 
@@ -63,10 +64,11 @@ pub(in crate::cli) enum Shape {
 }
 
 /// The stores of what is mounted, and what all of it shares.
-pub(in crate::cli) struct Mounting<'a> {
-    flags: &'a MountStores,
+pub(in crate::cli) struct Mounting {
     /// None if nobody named any, as archives in files need none.
     store: Option<Arc<Swap>>,
+    /// Whether chunks may be kept on disk.
+    may_cache: bool,
     cache: Arc<ChunkCache>,
     fetchers: Arc<Fetchers>,
     threads: usize,
@@ -110,29 +112,29 @@ impl TreeFlags {
     }
 }
 
-impl<'a> Mounting<'a> {
+impl Mounting {
     /// Opens the stores, if any are named; they can be exchanged for those that a file says later.
     pub(in crate::cli) fn open(
-        stores: &'a MountStores,
+        stores: &MountStores,
         mount: &MountFlags,
         access: &Access<'_>,
     ) -> anyhow::Result<Self> {
         let source = stores.are_given().then(|| stores.source(access)).transpose()?;
-        Ok(Self::of(source, stores, mount))
+        let mounting = Self::of(source, &stores.reach.concurrency, mount.memory());
+        Ok(Self { may_cache: stores.may_cache(), ..mounting })
     }
 
-    /// With a store that was opened already.
+    /// With a store, if there is one, and so much memory for chunks, in bytes.
     pub(in crate::cli) fn of(
         source: Option<Box<dyn Store>>,
-        stores: &'a MountStores,
-        mount: &MountFlags,
+        concurrency: &Concurrency,
+        memory: usize,
     ) -> Self {
-        let in_flight = source.as_ref().map_or(0, |store| store.in_flight());
-        let threads = stores.reach.concurrency.workers(in_flight);
+        let threads = concurrency.workers(source.as_ref().map_or(0, |store| store.in_flight()));
         Self {
-            flags: stores,
             store: source.map(|store| Arc::new(Swap::new(store))),
-            cache: Arc::new(ChunkCache::new(mount.memory())),
+            may_cache: false,
+            cache: Arc::new(ChunkCache::new(memory)),
             fetchers: Arc::new(Fetchers::new(threads)),
             threads,
         }
@@ -161,9 +163,9 @@ impl<'a> Mounting<'a> {
     }
 
     /// Reads the store file anew, if there is one. What is wrong with it is said, and changes nothing.
-    pub(in crate::cli) fn reload(&self, access: &Access<'_>) {
-        let Some(store) = self.store.as_ref().filter(|_| self.flags.has_file()) else { return };
-        match self.flags.source(access) {
+    pub(in crate::cli) fn reload(&self, stores: &MountStores, access: &Access<'_>) {
+        let Some(store) = self.store.as_ref().filter(|_| stores.has_file()) else { return };
+        match stores.source(access) {
             Ok(new) => store.exchange(new),
             Err(e) => not_reloaded(&e),
         }
@@ -172,7 +174,7 @@ impl<'a> Mounting<'a> {
     /// Refuses to fetch everything of a blob if there is no place for it.
     pub(in crate::cli) fn check_prefetch(&self, blob: &StoredBlob) -> anyhow::Result<()> {
         anyhow::ensure!(
-            blob.fits() || self.flags.may_cache(),
+            blob.fits() || self.may_cache,
             "--prefetch needs a place for {} bytes: a --cache, or more --memory",
             blob.blob().size()
         );
@@ -201,7 +203,7 @@ impl<'a> Mounting<'a> {
             anyhow::ensure!(shape != Some(Shape::File), "{location}: is a file as it is");
             return self.archive(name, path, file, (mount, trees), &progress);
         }
-        let index = Arc::new(access.index(location)?);
+        let index = Arc::new(access.any_index(location)?);
         let key = key_of(&index)?;
         let blob = self.blob(Arc::clone(&index), location)?;
         let shape = match shape {
