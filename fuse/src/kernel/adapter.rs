@@ -18,6 +18,7 @@ use fuser::{
 };
 use rustix::fs::makedev;
 
+use super::End;
 use super::opens::Opens;
 use crate::errno::errno;
 use crate::fs::{Attributes, Extent, FileSystem, Ino, Kind};
@@ -51,10 +52,11 @@ pub(super) struct Adapter {
     has_passthrough: bool,
     /// Whether nothing ever changes.
     is_constant: bool,
+    end: End,
 }
 
 impl Adapter {
-    pub(super) fn new(fs: Arc<dyn FileSystem>, wants_passthrough: bool) -> Self {
+    pub(super) fn new(fs: Arc<dyn FileSystem>, wants_passthrough: bool, end: End) -> Self {
         Self {
             is_constant: fs.is_constant(Ino::ROOT),
             fs,
@@ -62,6 +64,7 @@ impl Adapter {
             opens: Opens::default(),
             wants_passthrough,
             has_passthrough: false,
+            end,
         }
     }
 
@@ -115,6 +118,12 @@ impl Filesystem for Adapter {
         }
         let _ = config.set_max_background(BACKGROUND);
         Ok(())
+    }
+
+    fn destroy(&mut self) {
+        if let Some(end) = self.end.get() {
+            end();
+        }
     }
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {

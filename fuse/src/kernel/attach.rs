@@ -46,6 +46,10 @@ const FLAGS: [(&str, MountFlags, bool); 13] = [
     ("nodiratime", MountFlags::NODIRATIME, true),
 ];
 
+/// Words that are for those who read tables of what is to be mounted, and say nothing here.
+const SAY_NOTHING: [&str; 8] =
+    ["defaults", "auto", "noauto", "nofail", "user", "nouser", "_netdev", "default_permissions"];
+
 /// Why something could not be mounted.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
@@ -92,6 +96,12 @@ type Device = (OwnedFd, Option<(u32, u32)>);
 
 /// Mounts at a directory. Returns the device, and its number if that can be found out.
 pub(super) fn attach(point: &Path, options: &MountOptions) -> Result<Device, Refused> {
+    if options.options.iter().any(|word| word == "rw") {
+        return Err(Refused::point(
+            point,
+            "what is mounted can only be read, so that there is no `rw`",
+        ));
+    }
     let found = fs::metadata(point).map_err(|e| match Errno::from_io_error(&e) {
         Some(Errno::NOTCONN) => Refused::point(
             point,
@@ -131,7 +141,7 @@ fn by_system_call(path: &Path, options: &MountOptions, mode: u32) -> io::Result<
     if options.allow_other {
         data.push_str(",allow_other");
     }
-    for word in &options.options {
+    for word in said(options) {
         match FLAGS.iter().find(|(name, ..)| name == word) {
             Some((_, flag, is_set)) => flags.set(*flag, *is_set),
             None if word == "default_permissions"
@@ -147,6 +157,12 @@ fn by_system_call(path: &Path, options: &MountOptions, mode: u32) -> io::Result<
     Ok(device.into())
 }
 
+/// The options that somebody has to know of.
+fn said(options: &MountOptions) -> impl Iterator<Item = &String> {
+    let says = |word: &&String| !word.starts_with("x-") && !SAY_NOTHING.contains(&&word[..]);
+    options.options.iter().filter(says)
+}
+
 /// Has a file system mounted by the program that may. Its standard input is the socket on which the device comes.
 fn by_fusermount(path: &Path, options: &MountOptions) -> Result<OwnedFd, Refused> {
     let system = |source| Refused::System { point: path.to_owned(), source };
@@ -157,7 +173,7 @@ fn by_fusermount(path: &Path, options: &MountOptions) -> Result<OwnedFd, Refused
     if options.allow_other {
         words.push_str(",allow_other");
     }
-    for word in options.options.iter().filter(|word| *word != "default_permissions") {
+    for word in said(options) {
         words.push(',');
         words.push_str(word);
     }

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -51,30 +50,27 @@ pub fn unmount(point: &Path, lazy: bool) -> io::Result<()> {
 
 /// Some of the processes that use what is mounted at a path: all that this user may know of.
 pub fn holders(point: &Path) -> Vec<Holder> {
-    // The kernel knows the root of what is mounted, so that this waits for nobody.
-    let Ok(device) = fs::metadata(point).map(|found| found.dev()) else { return Vec::new() };
+    let Ok(point) = point.canonicalize() else { return Vec::new() };
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
     let numbers = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let own = std::process::id();
     numbers
         .filter(|pid| *pid != own)
-        .filter_map(|pid| holder(pid, device))
+        .filter_map(|pid| holder(pid, &point))
         .take(MOST_NAMED)
         .collect()
 }
 
-/// A process, if it uses something on a device.
-fn holder(pid: u32, device: u64) -> Option<Holder> {
+/// A process, if it uses something below a path. Nothing is asked of the files themselves: others may be on a file
+/// system that does not answer.
+fn holder(pid: u32, point: &Path) -> Option<Holder> {
     let process = PathBuf::from(format!("/proc/{pid}"));
-    let is_on = |link: &Path| fs::metadata(link).is_ok_and(|found| found.dev() == device);
     let ways = ["cwd", "root", "exe"].map(|way| process.join(way)).into_iter();
-    let open = fs::read_dir(process.join("fd")).into_iter().flatten();
-    let open = open.filter_map(|entry| Some(entry.ok()?.path()));
-    let mapped = fs::read_dir(process.join("map_files")).into_iter().flatten();
-    let mapped = mapped.filter_map(|entry| Some(entry.ok()?.path()));
-    let link = ways.chain(open).chain(mapped).find(|link| is_on(link))?;
+    let more = ["fd", "map_files"].into_iter().flat_map(|more| fs::read_dir(process.join(more)));
+    let open = more.flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let targets = ways.chain(open).filter_map(|link| fs::read_link(link).ok());
+    let path = targets.into_iter().find(|target| target.starts_with(point))?;
     let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
-    let path = fs::read_link(link).ok()?;
     Some(Holder { pid, name: name.trim().to_owned(), path })
 }
 
@@ -87,8 +83,8 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let mut other = Command::new("sleep");
         let mut other = other.arg("100").current_dir(directory.path()).spawn().expect("sleep");
-        let device = fs::metadata(directory.path()).expect("it is there").dev();
-        let found = holder(other.id(), device).expect("it is in there");
+        let point = directory.path().canonicalize().expect("it is there");
+        let found = holder(other.id(), &point).expect("it is in there");
         assert_eq!(found.pid, other.id());
         let _ = other.kill();
         let _ = other.wait();

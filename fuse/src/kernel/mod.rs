@@ -15,7 +15,7 @@ mod opens;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use fuser::{Config, Notifier, Session, SessionACL};
@@ -42,9 +42,13 @@ pub struct MountOptions {
 pub struct Mounted {
     point: PathBuf,
     session: Session<Adapter>,
+    end: End,
     /// Of the file system: major and minor number.
     device: Option<(u32, u32)>,
 }
+
+/// What is to be done when the kernel asks nothing more, but somebody may still wait for an answer.
+type End = Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>;
 
 /// Tells the kernel that it knows something no more. May outlive the mount, and then does nothing.
 #[derive(Clone)]
@@ -66,11 +70,12 @@ impl Mounted {
         config.acl = SessionACL::All;
         config.n_threads = Some(thread::available_parallelism().map_or(2, |n| n.get().max(2)));
         config.clone_fd = true;
-        let adapter = Adapter::new(fs, options.passthrough);
+        let end = End::default();
+        let adapter = Adapter::new(fs, options.passthrough, Arc::clone(&end));
         let session = Session::from_fd(adapter, device, config.acl, config)
             .inspect_err(|_| drop(unmount(point, true)))
             .map_err(|source| Refused::handshake(point, source))?;
-        Ok(Self { point: point.to_owned(), session, device: number })
+        Ok(Self { point: point.to_owned(), session, end, device: number })
     }
 
     /// The directory it is mounted at.
@@ -83,8 +88,11 @@ impl Mounted {
         Forget(self.session.notifier())
     }
 
-    /// Answers the kernel until it is unmounted.
-    pub fn serve(self) -> io::Result<()> {
+    /// Answers the kernel until it is unmounted. Then `end` is to see to it that those who wait for stores give up, and
+    /// all is over when they have.
+    pub fn serve(self, end: impl Fn() + Send + Sync + 'static) -> io::Result<()> {
+        // It is set here and nowhere else.
+        let _ = self.end.set(Box::new(end));
         if let Some((major, minor)) = self.device {
             // As root: fewer and larger requests. Anybody else has those that the system gives.
             let knob = format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb");

@@ -114,12 +114,12 @@ impl Device {
                     }
                     attached
                 });
-                let served = mounted.serve();
+                let signals = context.signals.clone();
+                let served = mounted.serve(move || signals.give_up());
                 (attached.join(), served)
             })
         })?;
         self.detach();
-        context.signals.give_up();
         served.map_err(Error::io("serve", point))?;
         attached.map_err(|_| anyhow::anyhow!("the device was not made"))?
     }

@@ -53,11 +53,11 @@ pub(in crate::cli) fn serve(
     let served = Signals::heed(each, || {
         notify::ready();
         background::ready(keeps_log).map_err(Error::io("go", "into the background"))?;
-        mounted.serve().map_err(Error::io("serve", point))
+        let signals = context.signals.clone();
+        mounted.serve(move || signals.give_up()).map_err(Error::io("serve", point))
     })?;
     is_leaving.store(true, Ordering::Relaxed);
     notify::stopping();
-    context.signals.give_up();
     Ok(served?)
 }
 
