@@ -59,7 +59,7 @@ pub use index::{read_index, write_index};
 pub use local::{Durability, LocalOptions, LocalStore};
 pub use location::Location;
 pub use memory::MemoryStore;
-pub use open::{Place, open, open_cached, open_local, open_prunable, open_writable};
+pub use open::{Place, copy_remote, open, open_cached, open_local, open_prunable, open_writable};
 pub use open_files::allow_files;
 pub use options::{CacheOptions, FormOptions, StoreOptions};
 pub use remote::{Credentials, RemoteOptions, Retry, Secret, Stop};

@@ -6,6 +6,7 @@
 //! ```
 //! What is far away is asked again when it fails, and may be limited to a rate.
 
+use std::fs::File;
 use std::io;
 
 use cairn_formats::Index;
@@ -158,6 +159,24 @@ pub(crate) fn read_remote_index(location: &Location, remote: &RemoteOptions) -> 
         found.ok_or_else(|| {
             let missing = io::Error::new(io::ErrorKind::NotFound, "there is no such index");
             Error::io("read index", location.without_secrets())(missing)
+        })
+    })
+}
+
+/// Copies what is at a place far away, such as an archive, into a file, over what is in it, and returns how many bytes
+/// that was. Nobody can verify them.
+pub fn copy_remote(location: &Location, output: &File, remote: &RemoteOptions) -> Result<u64> {
+    if is_behind_ssh(location) {
+        let place = location.without_secrets();
+        let why = "only indexes and chunks come by ssh; use the index of the archive".to_owned();
+        return Err(Error::Unsupported { place, why });
+    }
+    let (place, name) = index_place(location)?;
+    with_backend!(&place, remote, objects => {
+        let copy = || index::copy(&objects, &name, output, remote);
+        remote.retry.run(&remote.stop, copy)?.ok_or_else(|| {
+            let missing = io::Error::new(io::ErrorKind::NotFound, "there is nothing of this name");
+            Error::io("read", location.without_secrets())(missing)
         })
     })
 }

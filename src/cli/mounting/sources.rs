@@ -22,7 +22,7 @@ use cairn_formats::{Digest, Index, catar};
 use cairn_fuse::tree::{Tree, TreeOptions};
 use cairn_fuse::{BlobFile, Content, Fetchers, FileSystem, Ino, Part, PlainFile, StoredBlob};
 use cairn_store::combine::Swap;
-use cairn_store::{Blob, ChunkCache, Location, Store};
+use cairn_store::{Blob, ChunkCache, Location, Store, copy_remote};
 use clap::{Args, ValueEnum};
 
 use super::flags::{MountFlags, MountStores};
@@ -201,7 +201,15 @@ impl Mounting {
             && let Some(file) = archive_in(path)?
         {
             anyhow::ensure!(shape != Some(Shape::File), "{location}: is a file as it is");
-            return self.archive(name, path, file, (mount, trees), &progress);
+            let how = (trees.options(mount), trees.directory());
+            return archive(name, path, file, how, &progress);
+        }
+        if path_of(location).ends_with(".catar") {
+            let (file, path) = fetched(location, access, trees)?;
+            anyhow::ensure!(shape != Some(Shape::File), "{location}: is a file as it is");
+            // The next time it is another file.
+            let options = trees.options(mount);
+            return archive(name, &path, file, (options, None), &progress);
         }
         let index = Arc::new(access.any_index(location)?);
         let key = key_of(&index)?;
@@ -227,32 +235,30 @@ impl Mounting {
         };
         Ok(Opened { name, key, part: Part { fs, entry }, blob: Some(blob) })
     }
+}
 
-    /// What an archive in a file is mounted as.
-    fn archive(
-        &self,
-        name: Vec<u8>,
-        path: &Path,
-        file: File,
-        (mount, trees): (&MountFlags, &TreeFlags),
-        progress: &dyn Monitor,
-    ) -> anyhow::Result<Opened> {
-        let found = file.metadata().map_err(Error::io("read", path))?;
-        // As long as nobody touches it, it is the same.
-        let facts = [found.dev(), found.ino(), found.size()];
-        let times = [found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec()];
-        let times = times.map(i64::cast_unsigned);
-        let facts: Vec<u8> =
-            facts.iter().chain(&times).flat_map(|fact| fact.to_le_bytes()).collect();
-        let key = *Digest::Sha512_256.hash(&facts).as_bytes();
-        let again = file.try_clone().map_err(Error::io("open", path))?;
-        let input = Input::of_file(again, path)?;
-        let size = input.size().unwrap_or(found.len());
-        let kept = KeptTree::open(&input, &key, trees.directory().as_deref(), 0, progress)?;
-        let content = Arc::new(PlainFile::new(file, size, path));
-        let part = Part { fs: tree(kept, content, trees.options(mount)), entry: Ino::ROOT };
-        Ok(Opened { name, key, part, blob: None })
-    }
+/// What an archive in a file is mounted as. What is known of it is kept in a directory, if there is one.
+fn archive(
+    name: Vec<u8>,
+    path: &Path,
+    file: File,
+    (options, directory): (TreeOptions, Option<PathBuf>),
+    progress: &dyn Monitor,
+) -> anyhow::Result<Opened> {
+    let found = file.metadata().map_err(Error::io("read", path))?;
+    // As long as nobody touches it, it is the same.
+    let facts = [found.dev(), found.ino(), found.size()];
+    let times = [found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec()];
+    let times = times.map(i64::cast_unsigned);
+    let facts: Vec<u8> = facts.iter().chain(&times).flat_map(|fact| fact.to_le_bytes()).collect();
+    let key = *Digest::Sha512_256.hash(&facts).as_bytes();
+    let again = file.try_clone().map_err(Error::io("open", path))?;
+    let input = Input::of_file(again, path)?;
+    let size = input.size().unwrap_or(found.len());
+    let kept = KeptTree::open(&input, &key, directory.as_deref(), 0, progress)?;
+    let content = Arc::new(PlainFile::new(file, size, path));
+    let part = Part { fs: tree(kept, content, options), entry: Ino::ROOT };
+    Ok(Opened { name, key, part, blob: None })
 }
 
 /// A tree of which everything is known.
@@ -276,6 +282,21 @@ fn archive_in(path: &Path) -> anyhow::Result<Option<File>> {
         Err(e) => return Err(Error::io("read", path)(e).into()),
     }
     Ok(catar::begins_with(&beginning).then_some(file))
+}
+
+/// An archive far away, fetched into a file that goes away with the mount, and what it is called.
+fn fetched(
+    location: &Location,
+    access: &Access<'_>,
+    trees: &TreeFlags,
+) -> anyhow::Result<(File, PathBuf)> {
+    let place = access.index_place(location)?;
+    // Beside what is kept of trees there is room for more than in memory, where other places may be.
+    let directory = trees.directory().filter(|directory| directory.is_dir());
+    let directory = directory.unwrap_or_else(env::temp_dir);
+    let file = tempfile::tempfile_in(&directory).map_err(Error::io("write into", &directory))?;
+    copy_remote(location, &file, &place).map_err(Error::from)?;
+    Ok((file, PathBuf::from(location.without_secrets())))
 }
 
 /// What the blob of an index is best shown as.

@@ -3,10 +3,12 @@
 //! ```text
 //! read    body, part by part -> index      what is no index is noticed at its first bytes
 //! write   index -> parts -> object         never all of it at once in memory
+//! copy    body, part by part -> file       of whatever is there, such as an archive
 //! ```
 
+use std::fs::File;
 use std::future::Future;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,6 +23,9 @@ use super::objects::{Body, Objects, PART, WriteObjects, in_time, too_late};
 use super::runtime::wait;
 use crate::{Error, RemoteOptions, Result, Stop};
 
+/// What a file is called that has no name.
+const UNNAMED: &str = "a file of our own";
+
 /// Parts that wait to be sent.
 const QUEUE: usize = 1;
 
@@ -30,23 +35,31 @@ pub(crate) fn read(
     name: &str,
     options: &RemoteOptions,
 ) -> Result<Option<Index>> {
-    let RemoteOptions { timeout, stop, .. } = options;
-    let place = || objects.place(name);
-    let opened = in_time(*timeout, place, objects.open(name));
-    let Some(body) = wait(stop.or(opened))? else { return Ok(None) };
-    let mut reader = Reader {
-        body,
-        rest: Bytes::new(),
-        timeout: *timeout,
-        stop: stop.clone(),
-        place: place(),
-        failure: None,
-    };
+    let Some(mut reader) = Reader::open(objects, name, options)? else { return Ok(None) };
     let index = Index::read(&mut reader);
     match (index, reader.failure) {
         (_, Some(failure)) => Err(failure),
         (Ok(index), None) => Ok(Some(index)),
-        (Err(e), None) => Err(Error::invalid(place())(e)),
+        (Err(e), None) => Err(Error::invalid(reader.place)(e)),
+    }
+}
+
+/// Copies whatever has a name into a file, over what is in it; `None` if it is not there, or how many bytes it has.
+pub(crate) fn copy(
+    objects: &impl Objects,
+    name: &str,
+    output: &File,
+    options: &RemoteOptions,
+) -> Result<Option<u64>> {
+    let Some(mut reader) = Reader::open(objects, name, options)? else { return Ok(None) };
+    let mut output = output;
+    let cleared = output.set_len(0).and_then(|()| output.rewind());
+    cleared.map_err(Error::io("write", UNNAMED))?;
+    let copied = io::copy(&mut reader, &mut output);
+    match (copied, reader.failure) {
+        (_, Some(failure)) => Err(failure),
+        (Ok(copied), None) => Ok(Some(copied)),
+        (Err(e), None) => Err(Error::io("write", UNNAMED)(e)),
     }
 }
 
@@ -104,6 +117,24 @@ struct Reader {
     place: String,
     /// What went wrong on the way.
     failure: Option<Error>,
+}
+
+impl Reader {
+    /// Begins to read what has a name; `None` if it is not there.
+    fn open(objects: &impl Objects, name: &str, options: &RemoteOptions) -> Result<Option<Self>> {
+        let RemoteOptions { timeout, stop, .. } = options;
+        let place = || objects.place(name);
+        let opened = in_time(*timeout, place, objects.open(name));
+        let body = wait(stop.or(opened))?;
+        Ok(body.map(|body| Self {
+            body,
+            rest: Bytes::new(),
+            timeout: *timeout,
+            stop: stop.clone(),
+            place: place(),
+            failure: None,
+        }))
+    }
 }
 
 impl Read for Reader {
