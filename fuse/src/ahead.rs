@@ -15,7 +15,7 @@ use std::ops::Range;
 const RUNS: usize = 32;
 
 /// What is fetched ahead of a run that has just shown itself, in bytes.
-const FIRST: u64 = 256 << 10;
+const FIRST: u64 = 1 << 20;
 
 /// How much a read may lie before or behind the end of a run and still belong to it: the kernel reads 1 MiB at once at most.
 const LATE: u64 = 1 << 20;

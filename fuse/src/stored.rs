@@ -18,10 +18,10 @@ use crate::content::Content;
 use crate::pool::Pool;
 
 /// Bytes fetched ahead by one thread at once: enough to fill the lanes of the hash kernel.
-const AT_ONCE: u64 = 1 << 20;
+const AT_ONCE: u64 = 2 << 20;
 
 /// How far ahead of a run is fetched at least, as far as the cache has room.
-const FAR: u64 = 8 << 20;
+const FAR: u64 = 16 << 20;
 
 /// Threads that fetch ahead, for all that is mounted.
 pub struct Fetchers {

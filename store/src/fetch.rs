@@ -8,8 +8,6 @@
 //! Whoever needs plain bytes comes here, so what is to be done about a damaged copy, and about a
 //! cache that wants to keep what has been verified, is said once.
 
-use std::ops::Range;
-
 use cairn_formats::coding::Decoder;
 use cairn_formats::{Chunk, ChunkId, CodedChunk, Digest, Error as FormatError, IndexChunk};
 
@@ -41,10 +39,28 @@ impl Fetcher {
         plain: &mut [u8],
         then: impl FnOnce(&[Chunk<'_>]) -> R,
     ) -> Result<R> {
+        let mut rest = plain;
+        let parts = chunks.iter().map(|chunk| {
+            let (part, behind) = std::mem::take(&mut rest).split_at_mut(chunk.len);
+            rest = behind;
+            part
+        });
+        self.fetch_apart(store, digest, chunks, &mut parts.collect::<Vec<_>>(), then)
+    }
+
+    /// The same, with a place for each chunk, as long as it is.
+    pub fn fetch_apart<R>(
+        &mut self,
+        store: &dyn Store,
+        digest: Digest,
+        chunks: &[IndexChunk],
+        plain: &mut [&mut [u8]],
+        then: impl FnOnce(&[Chunk<'_>]) -> R,
+    ) -> Result<R> {
         let mut wanted = Wanted::list(chunks);
         self.fetch_all(store, &mut wanted, plain)?;
         loop {
-            for wanted in wanted.iter_mut().filter(|wanted| !wanted.is_here) {
+            for (wanted, plain) in wanted.iter_mut().zip(&mut *plain) {
                 wanted.fetch_another(store, &mut self.decoder, plain)?;
             }
             let mut good = Vec::with_capacity(wanted.len());
@@ -72,7 +88,7 @@ impl Fetcher {
         &mut self,
         store: &dyn Store,
         wanted: &mut [Wanted],
-        plain: &mut [u8],
+        plain: &mut [&mut [u8]],
     ) -> Result<()> {
         let ids: Vec<ChunkId> = wanted.iter().map(|wanted| wanted.chunk.id).collect();
         let mut failure = None;
@@ -80,7 +96,7 @@ impl Fetcher {
             // After a failure the rest is of no use.
             if failure.is_none() {
                 let wanted = &mut wanted[place];
-                failure = wanted.take(store, answer, &mut self.decoder, plain).err();
+                failure = wanted.take(store, answer, &mut self.decoder, plain[place]).err();
             }
         });
         failure.map_or(Ok(()), Err)
@@ -91,16 +107,16 @@ impl Fetcher {
 fn verify<'b>(
     digest: Digest,
     wanted: &[Wanted],
-    plain: &'b [u8],
+    plain: &'b [&mut [u8]],
 ) -> Vec<std::result::Result<Chunk<'b>, FormatError>> {
-    let bytes = |wanted: &Wanted| &plain[wanted.range.clone()];
-    let trusted = |wanted: &Wanted| Chunk::trust(wanted.coded.as_ref()?, bytes(wanted)).map(Ok);
-    let mut outcomes: Vec<_> = wanted.iter().map(trusted).collect();
-    let claims: Vec<(ChunkId, &[u8])> = wanted
-        .iter()
+    let both = || wanted.iter().zip(plain.iter().map(|plain| &**plain));
+    let trusted =
+        both().map(|(wanted, plain)| Some(Ok(Chunk::trust(wanted.coded.as_ref()?, plain)?)));
+    let mut outcomes: Vec<_> = trusted.collect();
+    let claims: Vec<(ChunkId, &[u8])> = both()
         .zip(&outcomes)
         .filter(|(_, outcome)| outcome.is_none())
-        .map(|(wanted, _)| (wanted.chunk.id, bytes(wanted)))
+        .map(|((wanted, plain), _)| (wanted.chunk.id, plain))
         .collect();
     let mut checked = Chunk::verify_many(digest, &claims).into_iter();
     let outcomes = outcomes.drain(..).map(|outcome| outcome.or_else(|| checked.next()));
@@ -110,8 +126,6 @@ fn verify<'b>(
 /// A chunk on its way.
 struct Wanted {
     chunk: IndexChunk,
-    /// Where its bytes go.
-    range: Range<usize>,
     /// Copies asked for so far.
     copies: usize,
     /// Whether the last of them has been decoded.
@@ -123,15 +137,15 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// The chunks, one behind the other.
     fn list(chunks: &[IndexChunk]) -> Vec<Self> {
-        let mut end = 0;
-        let place = |chunk: &IndexChunk| {
-            let range = end..end + chunk.len;
-            end = range.end;
-            Self { chunk: *chunk, range, copies: 0, is_here: false, coded: None, error: None }
+        let wanted = |chunk: &IndexChunk| Self {
+            chunk: *chunk,
+            copies: 0,
+            is_here: false,
+            coded: None,
+            error: None,
         };
-        chunks.iter().map(place).collect()
+        chunks.iter().map(wanted).collect()
     }
 
     /// Decodes the first copy, if it can be decoded.
@@ -182,7 +196,7 @@ impl Wanted {
         decoder: &mut Decoder,
         plain: &mut [u8],
     ) {
-        match decoder.decode_exact(&coded, &mut plain[self.range.clone()]) {
+        match decoder.decode_exact(&coded, plain) {
             Ok(()) => {
                 self.is_here = true;
                 self.coded = Some(coded).filter(|c| c.is_trusted() || store.keeps());

@@ -34,6 +34,9 @@ use crate::cli::{Context, failure};
 /// How many ids a container has, if nothing else is said.
 const RANGE: u64 = 65536;
 
+/// Memory for what is not in the cache, in bytes: 2 MiB for each thread that fetches or replies, and a few more.
+const ASIDE: usize = 32 << 20;
+
 /// The bytes at the beginning of an archive that tell what it is.
 const BEGINNING: u64 = 16;
 
@@ -130,7 +133,11 @@ impl Mounting {
         concurrency: &Concurrency,
         memory: usize,
     ) -> Self {
-        let threads = concurrency.workers(source.as_ref().map_or(0, |store| store.in_flight()));
+        let in_flight = source.as_ref().map_or(0, |store| store.in_flight());
+        // Each waits for the answer to one request of many chunks: twice as many as a job that does nothing else.
+        let threads = if in_flight > 0 { 2 } else { 1 } * concurrency.workers(in_flight);
+        // What is on its way, and what replies are made of, is in memory as well.
+        let memory = memory - (memory / 8).min(ASIDE);
         Self {
             store: source.map(|store| Arc::new(Swap::new(store))),
             may_cache: false,

@@ -13,8 +13,8 @@ use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 /// A chunk as an index has it: an id with a length that is not its own leads to no bytes.
 pub(super) type Key = (ChunkId, usize);
 
-/// The verified bytes of a chunk.
-pub(super) type Plain = Arc<[u8]>;
+/// The verified bytes of a chunk, where they were decoded to.
+pub(super) type Plain = Arc<Box<[u8]>>;
 
 /// Room of each part of a cache that has a lock of its own, at least: many chunks of the greatest size.
 const PART: usize = 32 << 20;

@@ -15,7 +15,7 @@ use std::ops::{Deref, Range};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use cairn_formats::catar::ReadAt;
-use cairn_formats::{Chunk, ChunkId, Index, IndexChunk};
+use cairn_formats::{ChunkId, Index, IndexChunk};
 
 pub use self::cache::ChunkCache;
 use self::cache::{Key, Plain};
@@ -34,23 +34,15 @@ pub struct Blob {
     /// What a chunk of zeros is called, as soon as somebody needs to know.
     zeros: OnceLock<ChunkId>,
     cache: Arc<ChunkCache>,
-    /// What it takes to fetch, of those who are not at it.
-    idle: Mutex<Vec<Fetching>>,
-}
-
-/// What it takes to fetch.
-#[derive(Default)]
-struct Fetching {
-    fetcher: Fetcher,
-    /// Grows to the largest batch.
-    plain: Vec<u8>,
+    /// Those that nobody uses at the moment.
+    idle: Mutex<Vec<Fetcher>>,
 }
 
 /// Verified bytes.
 #[derive(Clone, Debug)]
 pub enum Bytes {
     /// A part of what others have as well.
-    Shared(Arc<[u8]>, Range<usize>),
+    Shared(Arc<Box<[u8]>>, Range<usize>),
     /// Put together.
     Own(Vec<u8>),
 }
@@ -91,19 +83,34 @@ impl Blob {
     /// only at the end of the blob.
     pub fn read_at(&self, at: u64, buffer: &mut [u8]) -> Result<usize> {
         let wanted = self.inside(at..at.saturating_add(buffer.len() as u64));
-        for batch in self.index.batches(self.positions(&wanted), BATCH) {
+        let mut rest = buffer;
+        self.each_part(&wanted, |part, len| {
+            let (here, behind) = std::mem::take(&mut rest).split_at_mut(len);
+            rest = behind;
+            match part {
+                Some(part) => here.copy_from_slice(part),
+                None => here.fill(0),
+            }
+        })?;
+        Ok((wanted.end - wanted.start) as usize)
+    }
+
+    /// Calls `each` with what each chunk has of a range inside of the blob, and how long that is; with nothing where it
+    /// is zeros.
+    fn each_part(
+        &self,
+        wanted: &Range<u64>,
+        mut each: impl FnMut(Option<&[u8]>, usize),
+    ) -> Result<()> {
+        for batch in self.index.batches(self.positions(wanted), BATCH) {
             let chunks = self.bring(batch.clone(), true)?;
             for chunk in batch.map(|position| self.index.chunk(position)) {
-                let part = part_of(&chunk, &wanted);
-                let to = (chunk.start + part.start as u64 - at) as usize;
-                let here = &mut buffer[to..to + part.len()];
-                match chunks.get(&(chunk.id, chunk.len)) {
-                    Some(plain) => here.copy_from_slice(&plain[part]),
-                    None => here.fill(0),
-                }
+                let part = part_of(&chunk, wanted);
+                let plain = chunks.get(&(chunk.id, chunk.len));
+                each(plain.map(|plain| &plain[part.clone()]), part.len());
             }
         }
-        Ok((wanted.end - wanted.start) as usize)
+        Ok(())
     }
 
     /// The bytes of a range; what of it is behind the end of the blob is left out.
@@ -116,8 +123,11 @@ impl Blob {
                 return Ok(Bytes::Shared(plain, part_of(&chunk, &wanted)));
             }
         }
-        let mut bytes = vec![0; (wanted.end - wanted.start) as usize];
-        self.read_at(wanted.start, &mut bytes)?;
+        let mut bytes = Vec::with_capacity((wanted.end - wanted.start) as usize);
+        self.each_part(&wanted, |part, len| match part {
+            Some(part) => bytes.extend_from_slice(part),
+            None => bytes.resize(bytes.len() + len, 0),
+        })?;
         Ok(Bytes::Own(bytes))
     }
 
@@ -226,21 +236,20 @@ impl Blob {
         });
     }
 
+    /// Fetches chunks, each into memory of its own, where it stays.
     fn fetch(&self, chunks: &[IndexChunk]) -> Result<Vec<(Key, Plain)>> {
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = idle().pop();
-        let mut fetching = taken.unwrap_or_default();
-        let Fetching { fetcher, plain } = &mut fetching;
-        let len = chunks.iter().map(|chunk| chunk.len).sum();
-        plain.resize(plain.len().max(len), 0);
-        let keep = |good: &[Chunk<'_>]| {
-            let plain = good.iter().map(|chunk| Plain::from(chunk.data()));
-            chunks.iter().map(|chunk| (chunk.id, chunk.len)).zip(plain).collect()
-        };
-        let store = self.store.as_ref();
-        let fetched = fetcher.fetch(store, self.index.digest(), chunks, &mut plain[..len], keep);
-        idle().push(fetching);
-        fetched
+        let mut fetcher = taken.unwrap_or_default();
+        let mut plain: Vec<Box<[u8]>> =
+            chunks.iter().map(|chunk| vec![0; chunk.len].into_boxed_slice()).collect();
+        let mut places: Vec<&mut [u8]> = plain.iter_mut().map(|plain| &mut **plain).collect();
+        let (store, digest) = (self.store.as_ref(), self.index.digest());
+        let fetched = fetcher.fetch_apart(store, digest, chunks, &mut places, |_| ());
+        idle().push(fetcher);
+        fetched?;
+        let keys = chunks.iter().map(|chunk| (chunk.id, chunk.len));
+        Ok(keys.zip(plain.into_iter().map(Arc::new)).collect())
     }
 
     /// Whether it is the chunk that stands for zeros of the greatest length. It is not fetched.
