@@ -34,8 +34,9 @@ use crate::cli::{Context, failure};
 /// How many ids a container has, if nothing else is said.
 const RANGE: u64 = 65536;
 
-/// Memory for what is not in the cache, in bytes: 2 MiB for each thread that fetches or replies, and a few more.
-const ASIDE: usize = 32 << 20;
+/// Memory for what is not in the cache, in bytes at most: what is on its way, and what lies between chunks of all
+/// lengths that come and go.
+const ASIDE: usize = 64 << 20;
 
 /// The bytes at the beginning of an archive that tell what it is.
 const BEGINNING: u64 = 16;
@@ -137,7 +138,7 @@ impl Mounting {
         // Each waits for the answer to one request of many chunks: twice as many as a job that does nothing else.
         let threads = if in_flight > 0 { 2 } else { 1 } * concurrency.workers(in_flight);
         // What is on its way, and what replies are made of, is in memory as well.
-        let memory = memory - (memory / 8).min(ASIDE);
+        let memory = memory - (memory / 5).min(ASIDE);
         Self {
             store: source.map(|store| Arc::new(Swap::new(store))),
             may_cache: false,
