@@ -14,6 +14,7 @@ pub mod environment;
 pub mod fault_proxy;
 pub mod halted;
 pub mod moto;
+pub mod mounted;
 pub mod nginx;
 pub mod rclone;
 pub mod registry;
