@@ -11,6 +11,7 @@
 //! padded     with zeros behind it
 //! ahead      what will be read next
 //! pool       threads that wait in the place of others
+//! said       what was said already
 //! errno      what programs are told of errors
 //! tree       the nodes of an archive, in one block
 //! kernel     a file system where the kernel asks: at a mount point
@@ -25,6 +26,7 @@ mod kernel;
 mod padded;
 mod plain;
 mod pool;
+mod said;
 mod several;
 mod sparse;
 mod stored;
@@ -37,6 +39,7 @@ pub use fs::{Answer, Attributes, Extent, FileSystem, Ino, Kind, Listed, Space};
 pub use kernel::{Forget, Holder, MountOptions, Mounted, Refused, holders, unmount};
 pub use padded::Padded;
 pub use plain::PlainFile;
+pub use said::Said;
 pub use several::{Part, Several};
 pub use sparse::{SparseFile, SparseOptions};
 pub use stored::{Fetchers, StoredBlob};

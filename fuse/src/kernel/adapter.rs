@@ -23,6 +23,7 @@ use super::opens::Opens;
 use crate::errno::errno;
 use crate::fs::{Attributes, Extent, FileSystem, Ino, Kind};
 use crate::pool::Pool;
+use crate::said::Said;
 
 /// How long the kernel may keep what does not change.
 const FOR_GOOD: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -46,6 +47,8 @@ pub(super) struct Adapter {
     fs: Arc<dyn FileSystem>,
     /// Those who wait for bytes.
     waiting: Pool,
+    /// What could not be read, as far as it was said.
+    said: Arc<Said>,
     opens: Opens,
     wants_passthrough: bool,
     /// Whether the kernel can read files itself.
@@ -61,6 +64,7 @@ impl Adapter {
             is_constant: fs.is_constant(Ino::ROOT),
             fs,
             waiting: Pool::new(MOST_WAITING, "cairn-read"),
+            said: Arc::default(),
             opens: Opens::default(),
             wants_passthrough,
             has_passthrough: false,
@@ -212,10 +216,14 @@ impl Filesystem for Adapter {
         if let Some(bytes) = content.at_hand(wanted.clone()) {
             return reply.data(&bytes);
         }
+        let said = Arc::clone(&self.said);
         self.waiting.add(move || match content.read(wanted) {
             Ok(bytes) => reply.data(&bytes),
             Err(e) => {
-                tracing::warn!(node = node.0, offset, error = %e, "cannot be read");
+                // The kernel asks again, for less, and so do programs.
+                if said.is_news(&e.to_string()) {
+                    tracing::warn!(node = node.0, offset, error = %e, "cannot be read");
+                }
                 reply.error(number(errno(&e)));
             }
         });

@@ -14,6 +14,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::fs::statfs;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
@@ -91,18 +92,28 @@ impl Refused {
     }
 }
 
-/// An open device.
-type Device = (OwnedFd, Option<(u32, u32)>);
+/// What was mounted.
+pub(super) struct Attached {
+    /// Where: the one path that leads there from everywhere, through no link.
+    pub(super) path: PathBuf,
+    /// On which the kernel asks.
+    pub(super) device: OwnedFd,
+    /// Of the file system: major and minor number, if that can be found out.
+    pub(super) number: Option<(u32, u32)>,
+}
 
-/// Mounts at a directory. Returns the device, and its number if that can be found out.
-pub(super) fn attach(point: &Path, options: &MountOptions) -> Result<Device, Refused> {
+/// Mounts at a directory.
+pub(super) fn attach(point: &Path, options: &MountOptions) -> Result<Attached, Refused> {
     if options.options.iter().any(|word| word == "rw") {
-        return Err(Refused::point(
-            point,
-            "what is mounted can only be read, so that there is no `rw`",
-        ));
+        let why = "what is mounted can only be read, so that there is no `rw`";
+        return Err(Refused::point(point, why));
     }
-    let found = fs::metadata(point).map_err(|e| match Errno::from_io_error(&e) {
+    let found = fs::metadata(point).and_then(|found| match statfs(point) {
+        // The kernel may still know the directory, but never how much room there is.
+        Err(Errno::NOTCONN) => Err(Errno::NOTCONN.into()),
+        _ => Ok(found),
+    });
+    let found = found.map_err(|e| match Errno::from_io_error(&e) {
         Some(Errno::NOTCONN) => Refused::point(
             point,
             format!(
@@ -124,7 +135,8 @@ pub(super) fn attach(point: &Path, options: &MountOptions) -> Result<Device, Ref
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Refused::NoDevice),
         mounted => mounted.map_err(system)?,
     };
-    Ok((device, number_of(&path)))
+    let number = number_of(&path);
+    Ok(Attached { path, device, number })
 }
 
 fn by_system_call(path: &Path, options: &MountOptions, mode: u32) -> io::Result<OwnedFd> {
@@ -222,7 +234,7 @@ fn receive(socket: &UnixStream) -> io::Result<Option<OwnedFd>> {
 }
 
 /// The number of the device that is mounted last at a path.
-fn number_of(path: &Path) -> Option<(u32, u32)> {
+pub(super) fn number_of(path: &Path) -> Option<(u32, u32)> {
     let mut table = String::new();
     File::open("/proc/self/mountinfo").ok()?.read_to_string(&mut table).ok()?;
     let path = escaped(path)?;

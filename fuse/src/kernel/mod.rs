@@ -21,6 +21,7 @@ use std::thread;
 use fuser::{Config, Notifier, Session, SessionACL};
 
 use self::adapter::Adapter;
+use self::attach::Attached;
 pub use self::attach::Refused;
 pub use self::detach::{Holder, holders, unmount};
 use crate::fs::{FileSystem, Ino};
@@ -64,7 +65,7 @@ impl Mounted {
         point: &Path,
         options: &MountOptions,
     ) -> Result<Self, Refused> {
-        let (device, number) = attach::attach(point, options)?;
+        let Attached { path, device, number } = attach::attach(point, options)?;
         let mut config = Config::default();
         // The kernel itself sees to it that nobody else comes in, if nobody may.
         config.acl = SessionACL::All;
@@ -73,12 +74,12 @@ impl Mounted {
         let end = End::default();
         let adapter = Adapter::new(fs, options.passthrough, Arc::clone(&end));
         let session = Session::from_fd(adapter, device, config.acl, config)
-            .inspect_err(|_| drop(unmount(point, true)))
+            .inspect_err(|_| drop(unmount(&path, true)))
             .map_err(|source| Refused::handshake(point, source))?;
-        Ok(Self { point: point.to_owned(), session, end, device: number })
+        Ok(Self { point: path, session, end, device: number })
     }
 
-    /// The directory it is mounted at.
+    /// The directory it is mounted at: by the path that leads there from everywhere.
     pub fn point(&self) -> &Path {
         &self.point
     }
@@ -98,7 +99,16 @@ impl Mounted {
             let knob = format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb");
             let _ = std::fs::write(knob, READ_AHEAD_KIB);
         }
-        self.session.run()
+        match self.session.run() {
+            // What the kernel says of an abort comes at times for an unmount as well.
+            Err(e)
+                if e.kind() == io::ErrorKind::ConnectionAborted
+                    && attach::number_of(&self.point) != self.device =>
+            {
+                Ok(())
+            }
+            done => done,
+        }
     }
 }
 

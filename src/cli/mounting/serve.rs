@@ -8,9 +8,9 @@
 //! ```
 
 use std::io;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -35,30 +35,48 @@ pub(in crate::cli) fn serve(
     ready: impl FnOnce(Forget),
 ) -> anyhow::Result<()> {
     let keeps_log = context.global.verbose || context.global.log_format.is_some();
-    if !keeps_log {
-        log::warnings();
-    }
-    let mounted = Mounted::new(fs, point, options)?;
-    ready(mounted.forget());
+    log::warnings();
+    // Where it is mounted, once it is. As it was typed it may lead elsewhere by then: `.` to what is beneath.
+    let place: Mutex<Option<PathBuf>> = Mutex::default();
+    let lock = || place.lock().unwrap_or_else(PoisonError::into_inner);
     let is_leaving = Arc::new(AtomicBool::new(false));
     let each = |signal| {
-        if signal == SIGHUP {
-            notify::reloading();
-            reload();
-            notify::ready();
-        } else {
-            leave(point, &is_leaving);
+        let place = lock();
+        match (signal, place.clone()) {
+            (SIGHUP, None) => {}
+            (SIGHUP, Some(_)) => {
+                drop(place);
+                notify::reloading();
+                reload();
+                notify::ready();
+            }
+            (_, None) => is_leaving.store(true, Ordering::Relaxed),
+            (_, Some(point)) => {
+                drop(place);
+                leave(&point, &is_leaving);
+            }
         }
     };
-    let served = Signals::heed(each, || {
+    // Before it is mounted, or an early signal would end us and leave a mount that nobody serves.
+    let served = Signals::heed(each, || -> anyhow::Result<()> {
+        let mounted = Mounted::new(fs, point, options)?;
+        let point = mounted.point().to_owned();
+        let mut place = lock();
+        if is_leaving.load(Ordering::Relaxed) {
+            return Ok(unmount(&point, true).map_err(Error::io("unmount", &point))?);
+        }
+        *place = Some(point.clone());
+        drop(place);
+        ready(mounted.forget());
         notify::ready();
         background::ready(keeps_log).map_err(Error::io("go", "into the background"))?;
         let signals = context.signals.clone();
-        mounted.serve(move || signals.give_up()).map_err(Error::io("serve", point))
+        let served = mounted.serve(move || signals.give_up());
+        Ok(served.map_err(Error::io("serve", &point))?)
     })?;
     is_leaving.store(true, Ordering::Relaxed);
     notify::stopping();
-    Ok(served?)
+    served
 }
 
 /// Unmounts, at the first call when nobody uses it any more, and at the second whoever does.

@@ -29,7 +29,7 @@ use super::flags::{MountFlags, MountStores};
 use crate::cli::access::Access;
 use crate::cli::options::Concurrency;
 use crate::cli::server_flags::not_reloaded;
-use crate::cli::{Context, failure};
+use crate::cli::{Context, failure, log};
 
 /// How many ids a container has, if nothing else is said.
 const RANGE: u64 = 65536;
@@ -123,6 +123,8 @@ impl Mounting {
         mount: &MountFlags,
         access: &Access<'_>,
     ) -> anyhow::Result<Self> {
+        // What is found out before it is mounted is said as well.
+        log::warnings();
         let source = stores.are_given().then(|| stores.source(access)).transpose()?;
         let mounting = Self::of(source, &stores.reach.concurrency, mount.memory());
         Ok(Self { may_cache: stores.may_cache(), ..mounting })
