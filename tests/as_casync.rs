@@ -11,6 +11,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
+use common::mounted::{Mounted, is_fuse_here};
 use common::stand_in::HERE;
 use common::{Outcome, Sandbox, joined, random, run, text};
 
@@ -431,8 +432,9 @@ fn one_line_says_what_is_wrong() {
         ("casync", "a verb is missing"),
         ("casync nonsense", "no verb `nonsense`"),
         ("casync --nonsense list", "--nonsense"),
-        ("casync mount x.catar m", "neither mounts nor devices"),
-        ("casync mkdev x.caibx", "neither mounts nor devices"),
+        ("casync mount x.catar m n", "takes an archive or index"),
+        ("casync mkdev x.caibx m n", "takes a blob or its index"),
+        ("casync udev x", "no verb `udev`"),
         ("casync make n blob", "--what"),
         ("casync make --compression=xz n.caibx blob", "writes zstd"),
         ("casync extract --delete=maybe x.caidx q", "say yes or no"),
@@ -455,10 +457,9 @@ fn help_and_version_are_printed() {
     for script in ["casync --help", "casync -h", "casync list x --help", "$ours help --dry"] {
         assert_eq!(place.run(script).succeeds().stdout, help.stdout, "{script}");
     }
-    for part in ["casync [OPTIONS] gc", "--undo-immutable", "-l, --log-level"] {
+    for part in ["casync [OPTIONS] gc", "casync [OPTIONS] mount", "--mkdir", "-l, --log-level"] {
         assert!(help.text().contains(part), "{part}\n{}", help.text());
     }
-    assert!(!help.text().contains("mount "), "{}", help.text());
     assert!(place.run("casync --version").succeeds().text().starts_with("casync 2 (cairn "));
     let kinds = place.run("casync --what=help").succeeds();
     let kinds: Vec<&str> = kinds.text().lines().skip(1).collect();
@@ -707,4 +708,65 @@ fn holes_are_left_out_if_not_wanted() {
         |name: &str| File::open(place.sandbox.path(name)).unwrap().metadata().unwrap().blocks();
     assert!(blocks("w/q/sub/zero") < 8);
     assert!(blocks("w/full/sub/zero") >= 100_000 / 512);
+}
+
+/// The words as those of casync, to be run in the background.
+fn ours(sandbox: &Sandbox, words: &str) -> Command {
+    sandbox.command(&format!("casync {words}"))
+}
+
+#[test]
+fn a_tree_is_mounted_as_casync_mounts_it() {
+    if !is_fuse_here("a_tree_is_mounted_as_casync_mounts_it") {
+        return;
+    }
+    let sandbox = base();
+    for (input, shown) in [("x.caidx", "."), ("x.catar", ".")] {
+        // It makes the mount point itself.
+        let mounted =
+            Mounted::by_itself(ours(&sandbox, &format!("mount {input} point")), &sandbox, "point");
+        let diff = Command::new("diff")
+            .args(["-r", "--no-dereference", "--exclude=out", "--exclude=pipe"])
+            .args([&sandbox.path("tree").join(shown), &mounted.path("")])
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&diff.stdout), "", "{input}");
+        let pipe = fs::symlink_metadata(mounted.path("pipe")).unwrap();
+        assert!(std::os::unix::fs::FileTypeExt::is_fifo(&pipe.file_type()));
+        mounted.stop();
+        fs::remove_dir(sandbox.path("point")).unwrap();
+    }
+    run(ours(&sandbox, "mount --mkdir=no x.caidx point"), None).fails(&["point"]);
+    run(ours(&sandbox, "mount x.caidx"), None).fails(&[]);
+    run(ours(&sandbox, "mount tree a b"), None).fails(&["takes"]);
+}
+
+#[test]
+fn a_blob_becomes_a_device_and_goes_again() {
+    if !is_fuse_here("a_blob_becomes_a_device_and_goes_again")
+        || !Path::new("/dev/loop-control").exists()
+    {
+        return;
+    }
+    let sandbox = base();
+    // It ends within a block.
+    let content = sandbox.read("blob");
+    assert_ne!(content.len() % 512, 0);
+    for input in ["x.caibx", "blob"] {
+        let mut device =
+            Mounted::by_itself(ours(&sandbox, &format!("mkdev {input} node")), &sandbox, "none");
+        let target = fs::read_link(sandbox.path("node")).unwrap();
+        let read = fs::read(&target).unwrap();
+        assert_eq!(read.len(), content.len().next_multiple_of(512), "{input}");
+        assert!(read[..content.len()] == content && read[content.len()..].iter().all(|b| *b == 0));
+        assert!(fs::write(&target, b"x").is_err(), "nobody writes to it");
+        device.signal(rustix::process::Signal::TERM);
+        assert_eq!(device.ends(), Some(0), "{}", device.printed());
+        assert!(!sandbox.path("node").exists());
+        let name = target.file_name().unwrap();
+        let backing = Path::new("/sys/block").join(name).join("loop/backing_file");
+        let backing = fs::read_to_string(backing).unwrap_or_default();
+        assert!(!backing.contains("cairn-"), "it is attached: {backing}");
+    }
+    run(ours(&sandbox, "mkdev x.caidx node"), None).fails(&["mkdev"]);
 }

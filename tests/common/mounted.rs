@@ -60,8 +60,13 @@ impl Mounted {
     }
 
     /// A command that mounts at a directory in the sandbox.
-    pub fn of(mut command: Command, sandbox: &Sandbox, name: &str) -> Self {
+    pub fn of(command: Command, sandbox: &Sandbox, name: &str) -> Self {
         let _ = std::fs::create_dir(sandbox.path(name));
+        Self::by_itself(command, sandbox, name)
+    }
+
+    /// A command that makes the directory itself, or mounts elsewhere.
+    pub fn by_itself(mut command: Command, sandbox: &Sandbox, name: &str) -> Self {
         let point = Point::new(sandbox, name);
         let socket = sandbox.path(&format!("{name}.notify"));
         let _ = std::fs::remove_file(&socket);

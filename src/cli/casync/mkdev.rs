@@ -60,7 +60,13 @@ fn content(
     options: &Options,
     context: &Context,
 ) -> anyhow::Result<Arc<dyn Content>> {
-    let is_index = said.or_else(|| What::by_suffix(input)).is_some_and(What::is_index);
+    let told = said.or_else(|| What::by_suffix(input));
+    anyhow::ensure!(
+        told.is_none_or(|what| KINDS.contains(&what)),
+        "{}: `mkdev` is for blobs; trees are for `mount`",
+        input.without_secrets()
+    );
+    let is_index = told.is_some_and(What::is_index);
     let inner: Arc<dyn Content> = match input {
         Location::Local(path) if !is_index => {
             let file = File::open(path).map_err(Error::io("open", path))?;

@@ -154,7 +154,7 @@ impl Mounting {
     fn store(&self, index: &Location) -> anyhow::Result<Arc<dyn Store>> {
         let Some(store) = &self.store else {
             anyhow::bail!(
-                "{}: is an index, whose chunks are in a store: say in which with -s",
+                "{}: no store provided: its chunks are in one, say in which with -s",
                 index.without_secrets()
             );
         };
