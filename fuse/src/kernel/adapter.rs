@@ -42,6 +42,9 @@ const GENERATION: Generation = Generation(0);
 /// The size of a block in what `stat` and `statfs` say, in bytes.
 const BLOCK: u32 = 4096;
 
+/// Bytes of the longest name, as of most file systems.
+const LONGEST_NAME: u32 = 255;
+
 /// A file system as the kernel asks it.
 pub(super) struct Adapter {
     fs: Arc<dyn FileSystem>,
@@ -132,6 +135,9 @@ impl Filesystem for Adapter {
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let directory = Ino(parent.0);
+        if name.len() > LONGEST_NAME as usize {
+            return reply.error(Errno::ENAMETOOLONG);
+        }
         let keep = self.keep(directory);
         match self.fs.lookup(directory, name.as_bytes()) {
             Ok(Some(found)) => reply.entry(&keep, &told(&found), GENERATION),
@@ -294,7 +300,7 @@ impl Filesystem for Adapter {
     fn statfs(&self, _request: &Request, _node: INodeNo, reply: ReplyStatfs) {
         let space = self.fs.space();
         let blocks = space.bytes.div_ceil(u64::from(BLOCK));
-        reply.statfs(blocks, 0, 0, space.nodes, 0, BLOCK, 255, BLOCK);
+        reply.statfs(blocks, 0, 0, space.nodes, 0, BLOCK, LONGEST_NAME, BLOCK);
     }
 
     fn getxattr(
