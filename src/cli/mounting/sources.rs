@@ -23,6 +23,7 @@ use cairn_fuse::tree::{Tree, TreeOptions};
 use cairn_fuse::{BlobFile, Content, Fetchers, FileSystem, Ino, Part, PlainFile, StoredBlob};
 use cairn_store::combine::Swap;
 use cairn_store::{Blob, ChunkCache, Location, Store, copy_remote};
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
 use super::flags::{MountFlags, MountStores};
@@ -54,7 +55,7 @@ pub(in crate::cli) struct TreeFlags {
 
     /// Keep here what is known of trees, so that the next mount need not read it; empty for nowhere
     /// [default: cairn/trees in $XDG_CACHE_HOME or ~/.cache]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     cache_dir: Option<PathBuf>,
 }
 
