@@ -94,3 +94,17 @@ pub fn restore(archive: &[u8], beside: &Path, target: &Path) -> Result<()> {
     let options = UnpackOptions { workers: 2, ..UnpackOptions::default() };
     unpack(&Source::file(&file, &name)?, target, &options, &Silent).map(drop)
 }
+
+/// An archive with one node in its root, and all of its features.
+#[allow(dead_code, reason = "not all who write archives need it")]
+pub fn node_in_root(name: &str, node: &Node, bytes: &[u8]) -> Vec<u8> {
+    // As casync has it for what it records by default.
+    let features = 0xb000_0001_ffef_fe26;
+    let mut written = Written { bytes: Vec::new(), open: vec![(0, Vec::new())] };
+    let root = Node { permissions: 0o755, ..Node::new(Body::Directory) };
+    encode_node(&mut written.bytes, &root, features);
+    written.begin(name);
+    encode_node(&mut written.bytes, node, features);
+    written.bytes.extend(bytes);
+    written.end()
+}
