@@ -1,9 +1,11 @@
 //! A directory of indexes, as it changes.
 
 use std::fs::{self, File};
+use std::mem::MaybeUninit;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::process::Command;
 
+use rustix::fs::inotify;
 use rustix::io::Errno;
 
 use crate::common::mounted::{Mounted, is_fuse_here, wait_until};
@@ -69,6 +71,9 @@ fn indexes_come_and_go() {
     let sandbox = images();
     let mounted = Mounted::start(&sandbox, "mount -s store images");
     assert!(!mounted.path("new").exists());
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+    let all = inotify::WatchFlags::ALL_EVENTS;
+    inotify::add_watch(&watch, mounted.path(""), all).unwrap();
     let content = random(11, 200_000);
     replace(&sandbox, "new.caibx", &content);
     wait_until("what is new", || mounted.path("new").exists());
@@ -84,6 +89,17 @@ fn indexes_come_and_go() {
     open.read_exact_at(&mut bytes, 0).unwrap();
     assert!(bytes == content);
     drop(open);
+    // Watches were told what was opened here, but not what came and went.
+    let mut space = [MaybeUninit::uninit(); 65_536];
+    let mut events = inotify::Reader::new(&watch, &mut space);
+    let mut told = inotify::ReadFlags::empty();
+    while let Ok(event) = events.next() {
+        told |= event.events();
+    }
+    assert!(told.contains(inotify::ReadFlags::OPEN), "{told:?}");
+    use inotify::ReadFlags as Told;
+    assert!(!told.intersects(Told::CREATE | Told::DELETE | Told::MOVED_TO), "{told:?}");
+    drop(watch);
     mounted.stop();
 }
 

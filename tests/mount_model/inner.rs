@@ -170,6 +170,31 @@ fn check(scene: &Scene, asked: &[Asked], is_fickle: bool) {
     agree((&plain, &inner), &scene.paths, asked, MANY, false);
 }
 
+/// Or else nothing would be shown by what agrees with it.
+#[test]
+fn a_fickle_store_is_fickle_and_then_calm() {
+    let bytes = random(5, 1_000_000);
+    let scene = Scene::of_blob(&bytes, LITTLE);
+    let inner = Inner(Arc::clone(&scene.fs));
+    let node = inner.find(b"blob").unwrap();
+    let failed = |is_calm| {
+        scene.store.set_calm(is_calm);
+        let mut failed = 0;
+        for at in (0..bytes.len()).step_by(10_000).rev() {
+            match inner.read(&node, at as u64, 10_000) {
+                Ok(Answer::Bytes(read)) => assert!(read == bytes[at..at + 10_000], "{at}"),
+                said => {
+                    assert_eq!(said, Err(Errno::IO));
+                    failed += 1;
+                }
+            }
+        }
+        failed
+    };
+    assert!((10..90).contains(&failed(false)));
+    assert_eq!(failed(true), 0);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 50, max_shrink_iters: 50, failure_persistence: None, ..ProptestConfig::default() })]
 

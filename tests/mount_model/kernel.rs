@@ -10,8 +10,9 @@ use cairn_fuse::{MountOptions, Mounted, unmount};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::asked::{Asked, agree, questions};
+use super::asked::{Asked, Question, agree, questions};
 use super::common::mounted::is_fuse_here;
+use super::common::random;
 use super::common::things::thing;
 use super::outer::Outer;
 use super::scene::{LITTLE, MUCH, Scene};
@@ -84,6 +85,27 @@ proptest! {
         }
         let scene = Scene::of_things(&things, shape, if has_room { MUCH } else { LITTLE });
         check(&scene, &asked, false);
+    }
+
+    #[test]
+    fn a_mounted_blob_has_the_bytes_it_was_made_of(
+        parts in vec((any::<u64>(), 0..400_000_usize, any::<bool>()), 0..5),
+        asked in questions(300),
+        is_fickle in any::<bool>(),
+    ) {
+        if !is_fuse_here("a_mounted_blob_has_the_bytes_it_was_made_of") {
+            return Ok(());
+        }
+        let part = |(seed, len, is_zeros)| if is_zeros { vec![0; len] } else { random(seed, len) };
+        let bytes: Vec<u8> = parts.into_iter().flat_map(part).collect();
+        let mut scene = Scene::of_blob(&bytes, LITTLE);
+        scene.paths.remove(0);
+        // Nothing but its bytes is that of the file on disk.
+        let is_of_bytes = |asked: &Asked| {
+            matches!(asked.question, Question::Read { .. } | Question::Mapped { .. } | Question::NoName(_))
+        };
+        let asked: Vec<Asked> = asked.into_iter().filter(is_of_bytes).collect();
+        check(&scene, &asked, is_fickle);
     }
 
     #[test]
