@@ -67,17 +67,22 @@ fn errno<T>(done: std::io::Result<T>) -> rustix::io::Errno {
     rustix::io::Errno::from_io_error(&e).unwrap()
 }
 
-/// Runs a program to its end.
+/// Runs a program to its end, which must not be far.
 #[track_caller]
-fn ran(command: &mut Command) -> Output {
-    command
-        .output()
-        .unwrap_or_else(|e| panic!("{command:?} does not start ({e}): run scripts/test"))
+fn ran(command: &Command) -> Output {
+    let mut bounded = Command::new("timeout");
+    bounded.arg("60").arg(command.get_program()).args(command.get_args());
+    bounded.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let done = bounded.output().unwrap();
+    // As `timeout` says it.
+    assert!(done.status.code() != Some(127), "{command:?} does not start: run scripts/test");
+    assert!(done.status.code() != Some(124), "{command:?} does not end");
+    done
 }
 
 /// Runs a program that has to succeed, and returns what it prints.
 #[track_caller]
-fn system(command: &mut Command) -> Vec<u8> {
+fn system(command: &Command) -> Vec<u8> {
     let done = ran(command);
     let said = String::from_utf8_lossy(&done.stderr);
     let printed = String::from_utf8_lossy(&done.stdout);

@@ -112,7 +112,7 @@ fn git_finds_nothing_changed_in_a_mounted_checkout() {
             .env("HOME", sandbox.path("."))
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("GIT_OPTIONAL_LOCKS", "0");
-        String::from_utf8(system(&mut command)).unwrap()
+        String::from_utf8(system(&command)).unwrap()
     };
     let tree = sandbox.path("tree");
     symlink("text", tree.join("link")).unwrap();
@@ -151,7 +151,7 @@ fn a_compiler_finds_its_sources_in_a_mount() {
             .arg("-o")
             .arg(&program),
     );
-    assert_eq!(system(&mut Command::new(program)), b"42\n");
+    assert_eq!(system(&Command::new(program)), b"42\n");
     mounted.stop();
 }
 
