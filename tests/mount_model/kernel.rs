@@ -33,7 +33,7 @@ impl Scenery {
         let source = "model".to_owned();
         let options = MountOptions { source, allow_other: true, ..MountOptions::default() };
         let mounted = Mounted::new(Arc::clone(&scene.fs), &mount, &options).unwrap();
-        let serving = Some(thread::spawn(|| mounted.serve()));
+        let serving = Some(thread::spawn(|| mounted.serve(|| {})));
         let scenery = Self { mount, plain, serving };
         let bind = ["-o", "bind,ro,nosuid,nodev"];
         let done = Command::new("mount").args(bind).args([&scene.plain(), &scenery.plain]).status();
