@@ -12,6 +12,7 @@
 use std::io::{self, Read, Write};
 use std::ops::Range;
 
+use crate::digest::Hasher;
 use crate::wire::{read_full, word};
 use crate::{ChunkId, ChunkSizes, Digest, Error, Result, flags};
 
@@ -187,6 +188,13 @@ impl Index {
         }
     }
 
+    /// What names the index itself: the digest of the bytes it is written as.
+    pub fn fingerprint(&self) -> ChunkId {
+        let mut digested = Digested(Digest::Sha512_256.hasher());
+        self.write(&mut digested).expect("a digest takes all bytes");
+        digested.0.finish()
+    }
+
     /// Writes the index, as casync would.
     pub fn write(&self, mut output: impl Write) -> io::Result<()> {
         let header = [
@@ -277,6 +285,20 @@ pub(crate) fn read_header(input: &mut impl Read) -> Result<(u64, ChunkSizes)> {
         return Err(bad(48, "no chunk table follows the header"));
     }
     Ok((flags, sizes))
+}
+
+/// A digest that can be written to.
+struct Digested(Hasher);
+
+impl Write for Digested {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

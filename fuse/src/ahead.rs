@@ -84,7 +84,7 @@ impl Runs {
         let is_low = run.ahead - run.next <= run.window / 2;
         let mut fetch = 0..0;
         if is_low {
-            run.window = (2 * run.window).clamp(FIRST, most.max(FIRST));
+            run.window = (2 * run.window).max(FIRST).min(most);
             fetch = run.ahead..run.next.saturating_add(run.window);
             run.ahead = fetch.end.max(run.ahead);
         }

@@ -44,6 +44,8 @@ pub struct Several {
 struct State {
     names: BTreeMap<Vec<u8>, u64>,
     parts: HashMap<u64, Part>,
+    /// What each of them is: its name and its key.
+    texts: HashMap<u64, Vec<u8>>,
     /// When names last came or went, in nanoseconds since 1970.
     mtime: i64,
 }
@@ -61,10 +63,12 @@ impl Several {
         let mut state = self.write();
         let text = [name, b"/", key].concat();
         let mut number = hash_name(&text) % MOST + 1;
-        while state.parts.contains_key(&number) {
+        while state.texts.get(&number).is_some_and(|there| *there != text) {
             number = number % MOST + 1;
         }
-        state.parts.insert(number, part);
+        // What is the same has its number already.
+        state.parts.entry(number).or_insert(part);
+        state.texts.insert(number, text);
         state.names.insert(name.to_owned(), number);
         state.mtime = now;
     }

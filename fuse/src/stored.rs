@@ -126,7 +126,9 @@ impl Content for StoredBlob {
         self.fetch(step.fetch);
         // What is read in order is kept by the kernel, and nobody comes back for it.
         let bytes = self.blob.at_hand(range, !step.is_run);
-        self.blob.let_go(step.done);
+        if !self.fits() {
+            self.blob.let_go(step.done);
+        }
         bytes
     }
 

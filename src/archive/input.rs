@@ -74,8 +74,8 @@ impl Input {
     }
 
     /// The blob of an index, whose chunks are in a store.
-    pub fn of_index(index: Index, store: Arc<dyn Store>, name: String) -> Self {
-        let blob = Blob::new(Arc::new(index), store, Arc::new(ChunkCache::new(DEFAULT_CACHE)));
+    pub fn of_index(index: impl Into<Arc<Index>>, store: Arc<dyn Store>, name: String) -> Self {
+        let blob = Blob::new(index.into(), store, Arc::new(ChunkCache::new(DEFAULT_CACHE)));
         Self { name, place: Place::Index(Box::new(blob)) }
     }
 

@@ -1,22 +1,19 @@
 //! `cairn chunk-server`
 
 use std::env;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use cairn_formats::Form;
 use cairn_store::serve::{Backend, ChunkService, Reader, Server, StoreNames, WireOptions};
-use cairn_store::{CacheOptions, FormOptions, Location};
+use cairn_store::{FormOptions, Location};
 use clap::{ArgAction, Parser};
 
 use super::Context;
 use super::access::Access;
 use super::command_line::parse_bool;
-use super::list::{self, List};
-use super::read_cache::ReadCache;
 use super::server_flags::{ServerFlags, not_reloaded};
 use super::signals::Signals;
-use super::store_file::StoreFile;
+use super::store_choice::{Chosen, StoreChoice};
 use super::store_flags::StoreFlags;
 
 /// The variable that may hold the key of encrypted chunks.
@@ -31,16 +28,8 @@ const ONE_TO_WRITE: &str = "Only one upstream store supported for writing and no
 /// reads --store-file again at SIGHUP.
 #[derive(Debug, Parser)]
 pub(super) struct Args {
-    /// Store to serve chunks from; several are asked in their order
-    #[arg(short, long = "store", value_name = "STORE", value_parser = list::parse::<Location>)]
-    store: Vec<List<Location>>,
-
     #[command(flatten)]
-    cache: ReadCache,
-
-    /// JSON file with stores and cache, instead of --store and --cache; read again at SIGHUP
-    #[arg(long, value_name = "FILE")]
-    store_file: Option<PathBuf>,
+    stores: StoreChoice,
 
     /// Serve chunks without looking at them; with a cache they are verified whatever this says
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
@@ -75,12 +64,6 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
-    let stores: Vec<Location> = list::all(&args.store).cloned().collect();
-    if args.store_file.is_some() {
-        let together = "and --store-file can't be used together";
-        anyhow::ensure!(stores.is_empty(), "--store {together}");
-        anyhow::ensure!(args.cache.location().is_none(), "--cache {together}");
-    }
     let options = args.server.options(context.program)?;
     let wire = WireOptions {
         form: args.form()?,
@@ -94,7 +77,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         reader: reader.clone(),
         is_writable: args.server.is_writable(),
     };
-    let service = Arc::new(ChunkService::new(reader, opening.backend(stores)?, wire));
+    let service = Arc::new(ChunkService::new(reader, opening.backend()?, wire));
     let server = Server::of_chunks(options, service.clone())?;
     let stopper = server.stopper();
     let run = || {
@@ -103,8 +86,8 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         server.run()
     };
     let reload = || {
-        if args.store_file.is_some() {
-            match opening.backend(Vec::new()) {
+        if args.stores.has_file() {
+            match opening.backend() {
                 Ok(backend) => service.exchange(backend),
                 Err(e) => not_reloaded(&e),
             }
@@ -145,19 +128,9 @@ struct Opening<'a> {
 
 impl Opening<'_> {
     /// Opens the stores, those in the file if there is one.
-    fn backend(&self, stores: Vec<Location>) -> anyhow::Result<Backend> {
+    fn backend(&self) -> anyhow::Result<Backend> {
         let repair = self.args.reach.cache_repair();
-        let (stores, cache, cached) = match &self.args.store_file {
-            Some(path) => {
-                let file = StoreFile::read(path)?;
-                (file.stores, file.cache, CacheOptions { repair, limit: None })
-            }
-            None => {
-                let cached = self.args.cache.options(&stores, repair)?;
-                (stores, self.args.cache.location().cloned(), cached)
-            }
-        };
-        anyhow::ensure!(!stores.is_empty(), "no store provided");
+        let Chosen { stores, cache, cached } = self.args.stores.read(repair)?;
         let names = names(&stores, cache.as_ref());
         if self.is_writable {
             let [store] = &stores[..] else { anyhow::bail!(ONE_TO_WRITE) };

@@ -64,6 +64,7 @@ mod selection;
 mod server_flags;
 mod signals;
 mod stat;
+mod store_choice;
 mod store_file;
 mod store_flags;
 mod tar;

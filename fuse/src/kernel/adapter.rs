@@ -247,12 +247,12 @@ impl Filesystem for Adapter {
         reply.error(Errno::ENOSYS);
     }
 
-    fn opendir(&self, _request: &Request, _node: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+    fn opendir(&self, _request: &Request, node: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         if self.is_constant {
             // The kernel keeps what it has read of directories, and need not ask again.
             return reply.error(Errno::ENOSYS);
         }
-        let flags = if self.fs.is_constant(Ino(_node.0)) {
+        let flags = if self.fs.is_constant(Ino(node.0)) {
             FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_CACHE_DIR
         } else {
             FopenFlags::empty()

@@ -41,11 +41,18 @@ pub struct MountOptions {
 
 /// Something that is mounted, until it is unmounted by whomever.
 pub struct Mounted {
-    point: PathBuf,
+    held: Held,
     session: Session<Adapter>,
     end: End,
     /// Of the file system: major and minor number.
     device: Option<(u32, u32)>,
+}
+
+/// A mount point, which nothing is mounted at any more if this is dropped before it was unmounted: what nobody serves
+/// would be in everybody's way.
+struct Held {
+    point: PathBuf,
+    is_mounted: bool,
 }
 
 /// What is to be done when the kernel asks nothing more, but somebody may still wait for an answer.
@@ -66,6 +73,7 @@ impl Mounted {
         options: &MountOptions,
     ) -> Result<Self, Refused> {
         let Attached { path, device, number } = attach::attach(point, options)?;
+        let held = Held { point: path, is_mounted: true };
         let mut config = Config::default();
         // The kernel itself sees to it that nobody else comes in, if nobody may.
         config.acl = SessionACL::All;
@@ -74,14 +82,13 @@ impl Mounted {
         let end = End::default();
         let adapter = Adapter::new(fs, options.passthrough, Arc::clone(&end));
         let session = Session::from_fd(adapter, device, config.acl, config)
-            .inspect_err(|_| drop(unmount(&path, true)))
             .map_err(|source| Refused::handshake(point, source))?;
-        Ok(Self { point: path, session, end, device: number })
+        Ok(Self { held, session, end, device: number })
     }
 
     /// The directory it is mounted at: by the path that leads there from everywhere.
     pub fn point(&self) -> &Path {
-        &self.point
+        &self.held.point
     }
 
     /// What lets the kernel know of changes.
@@ -91,7 +98,7 @@ impl Mounted {
 
     /// Answers the kernel until it is unmounted. Then `end` is to see to it that those who wait for stores give up, and
     /// all is over when they have.
-    pub fn serve(self, end: impl Fn() + Send + Sync + 'static) -> io::Result<()> {
+    pub fn serve(mut self, end: impl Fn() + Send + Sync + 'static) -> io::Result<()> {
         // It is set here and nowhere else.
         let _ = self.end.set(Box::new(end));
         if let Some((major, minor)) = self.device {
@@ -99,15 +106,25 @@ impl Mounted {
             let knob = format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb");
             let _ = std::fs::write(knob, READ_AHEAD_KIB);
         }
-        match self.session.run() {
+        let served = match self.session.run() {
             // What the kernel says of an abort comes at times for an unmount as well.
             Err(e)
                 if e.kind() == io::ErrorKind::ConnectionAborted
-                    && attach::number_of(&self.point) != self.device =>
+                    && attach::number_of(&self.held.point) != self.device =>
             {
                 Ok(())
             }
             done => done,
+        };
+        self.held.is_mounted = served.is_err();
+        served
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.is_mounted {
+            let _ = unmount(&self.point, true);
         }
     }
 }

@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use anyhow::Context as _;
@@ -49,7 +49,7 @@ pub(super) fn run(words: &[OsString], options: &Options, context: &Context) -> a
     };
     anyhow::ensure!(geteuid().is_root(), "devices are for root alone");
     let content = content(said, &input, options, context)?;
-    let device = Device { node, attached: Mutex::default() };
+    let device = Device { node, state: Mutex::default() };
     device.serve(content, &input, context)
 }
 
@@ -89,7 +89,17 @@ fn content(
 struct Device {
     /// Where the user wants it.
     node: Option<PathBuf>,
-    attached: Mutex<Option<PathBuf>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The device, once it is there.
+    attached: Option<PathBuf>,
+    /// Where its file is mounted, once it is.
+    point: Option<PathBuf>,
+    /// The user wants an end, or it cannot be.
+    is_over: bool,
 }
 
 impl Device {
@@ -105,29 +115,37 @@ impl Device {
         let fs = BlobFile::new(NAME.into(), content, (0, 0), mounting::now());
         let source = input.without_secrets();
         let options = MountOptions { source, ..MountOptions::default() };
-        let mounted = Mounted::new(Arc::new(fs), point, &options)?;
         let each = |signal| {
             if signal != SIGHUP {
-                self.end(point);
+                self.end();
             }
         };
-        let (attached, served) = Signals::heed(each, || {
+        // Before it is mounted, or an early signal would end us and leave a mount that nobody serves.
+        let served = Signals::heed(each, || -> anyhow::Result<()> {
+            let mounted = Mounted::new(Arc::new(fs), point, &options)?;
+            let is_over = {
+                let mut state = self.lock();
+                state.point = Some(mounted.point().to_owned());
+                state.is_over
+            };
+            if is_over {
+                return Ok(());
+            }
             thread::scope(|scope| {
-                let attached = scope.spawn(|| {
-                    let attached = self.attach(&point.join(NAME));
-                    if attached.is_err() {
-                        self.end(point);
-                    }
-                    attached
-                });
+                let attached =
+                    scope.spawn(|| self.attach(&point.join(NAME)).inspect_err(|_| self.end()));
                 let signals = context.signals.clone();
                 let served = mounted.serve(move || signals.give_up());
-                (attached.join(), served)
+                served.map_err(Error::io("serve", point))?;
+                attached.join().map_err(|_| anyhow::anyhow!("the device was not made"))?
             })
         })?;
         self.detach();
-        served.map_err(Error::io("serve", point))?;
-        attached.map_err(|_| anyhow::anyhow!("the device was not made"))?
+        served
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes the device of a file, and says what it is.
@@ -149,7 +167,16 @@ impl Device {
             Some(node) => node.to_owned(),
             None => PathBuf::from(String::from_utf8_lossy(&made.stdout).trim()),
         };
-        *self.attached.lock().unwrap_or_else(PoisonError::into_inner) = Some(device.clone());
+        let is_over = {
+            let mut state = self.lock();
+            state.attached = Some(device.clone());
+            state.is_over
+        };
+        if is_over {
+            // The signal came meanwhile, and found nothing to detach.
+            self.detach();
+            return Ok(());
+        }
         let shown = match &self.node {
             Some(node) if given.is_none() => {
                 symlink(&device, node).map_err(Error::io("link", node))?;
@@ -164,8 +191,7 @@ impl Device {
 
     /// Removes the device, and its link; once somebody has it open, as soon as that ends.
     fn detach(&self) {
-        let device = self.attached.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(device) = device else { return };
+        let Some(device) = self.lock().attached.take() else { return };
         if let Some(node) = &self.node
             && fs::read_link(node).is_ok_and(|target| target == device)
         {
@@ -178,9 +204,15 @@ impl Device {
     }
 
     /// Ends everything, also while somebody uses the device.
-    fn end(&self, point: &Path) {
+    fn end(&self) {
+        let point = {
+            let mut state = self.lock();
+            state.is_over = true;
+            state.point.clone()
+        };
         self.detach();
-        if let Err(e) = unmount(point, true) {
+        let Some(point) = point else { return };
+        if let Err(e) = unmount(&point, true) {
             failure::warn(&format!("{}: cannot be unmounted: {e}", point.display()));
         }
     }

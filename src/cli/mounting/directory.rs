@@ -3,8 +3,8 @@
 //! ```text
 //! images.caidx  disk.img.caibx  etc.catar    ->    images/  disk.img  etc/
 //! ```
-//! What is in two files of one name keeps the suffix. A file that is no index, or whose archive is damaged, is said and
-//! passed over until it changes.
+//! What is in two files of one name keeps the suffix. A file that is no index, or whose chunks cannot be had, is said
+//! and passed over; it is tried again when it changes, and every few seconds.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cairn::Error;
-use cairn_fuse::{Forget, Ino, Several};
+use cairn_fuse::{Forget, Ino, Said, Several};
 use cairn_store::Location;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
@@ -31,6 +31,9 @@ const SUFFIXES: [&str; 3] = ["caidx", "caibx", "catar"];
 /// How often it is looked whether it is all over.
 const AWAKE: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
+/// After so many of these what could not be shown is tried again: its chunks may be there by now.
+const AGAIN: u32 = 25;
+
 /// How long a writer is given to finish before a file is looked at.
 const SETTLED: Duration = Duration::from_millis(20);
 
@@ -45,6 +48,7 @@ pub(in crate::cli) struct Shown<'a> {
     way: (&'a Access<'a>, &'a Context),
     /// What was found of each file, and the name it has got if it is shown.
     known: BTreeMap<PathBuf, (Facts, Option<Vec<u8>>)>,
+    said: Said,
 }
 
 impl<'a> Shown<'a> {
@@ -55,7 +59,7 @@ impl<'a> Shown<'a> {
         flags: (&'a MountFlags, &'a TreeFlags),
         way: (&'a Access<'a>, &'a Context),
     ) -> Self {
-        Self { directory, mounting, flags, way, known: BTreeMap::new() }
+        Self { directory, mounting, flags, way, known: BTreeMap::new(), said: Said::default() }
     }
 
     /// Looks at the directory, and shows what is new in it. Returns the names that are something else now.
@@ -106,6 +110,7 @@ impl<'a> Shown<'a> {
         };
         // What came between the first look and the watch.
         let mut is_due = true;
+        let mut rounds = 0;
         while !stop.load(Ordering::Relaxed) {
             if is_due {
                 std::thread::sleep(SETTLED);
@@ -118,7 +123,11 @@ impl<'a> Shown<'a> {
             }
             let mut fds = [PollFd::new(&watch, PollFlags::IN)];
             is_due = poll(&mut fds, Some(&AWAKE)).is_ok_and(|ready| ready > 0);
-            if is_due {
+            rounds += 1;
+            if rounds % AGAIN == 0 && self.known.values().any(|(_, name)| name.is_none()) {
+                self.known.retain(|_, (_, name)| name.is_some());
+                is_due = true;
+            } else if is_due {
                 // What it says is found out by looking.
                 let _ = rustix::io::read(&watch, &mut [0; 4096]);
             }
@@ -151,7 +160,10 @@ impl<'a> Shown<'a> {
         match self.mounting.part(&location, None, mount, trees, self.way) {
             Ok(opened) => Some(opened),
             Err(e) => {
-                failure::warn(&format!("not shown: {}", failure::one_line(&e)));
+                let line = format!("not shown: {}", failure::one_line(&e));
+                if self.said.is_news(&line) {
+                    failure::warn(&line);
+                }
                 None
             }
         }

@@ -1,18 +1,15 @@
 //! The flags of commands that mount.
 
-use std::path::PathBuf;
-
 use cairn_formats::chunker::parse_size;
 use cairn_fuse::MountOptions;
-use cairn_store::{CacheOptions, Location, Store};
+use cairn_store::{Location, Store};
 use clap::Args;
 use rustix::process::{getegid, geteuid};
 
 use super::background::{self, Part};
 use crate::cli::access::Access;
 use crate::cli::list::{self, List};
-use crate::cli::read_cache::ReadCache;
-use crate::cli::store_file::StoreFile;
+use crate::cli::store_choice::{Chosen, StoreChoice};
 use crate::cli::store_flags::StoreFlags;
 
 /// No useful cache is smaller, in bytes; a forgotten unit must not make one.
@@ -58,16 +55,8 @@ pub(in crate::cli) struct MountFlags {
 /// Where chunks of mounts come from.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct MountStores {
-    /// Store to read chunks from; several are asked in their order
-    #[arg(short, long = "store", value_name = "STORE", value_parser = list::parse::<Location>)]
-    store: Vec<List<Location>>,
-
     #[command(flatten)]
-    cache: ReadCache,
-
-    /// JSON file with stores and cache, instead of --store and --cache; read again at SIGHUP
-    #[arg(long, value_name = "FILE")]
-    store_file: Option<PathBuf>,
+    pub(in crate::cli) choice: StoreChoice,
 
     #[command(flatten)]
     pub(in crate::cli) reach: StoreFlags,
@@ -76,37 +65,12 @@ pub(in crate::cli) struct MountStores {
 impl MountStores {
     /// Opens the stores, those that the file says if there is one.
     pub(in crate::cli) fn source(&self, access: &Access<'_>) -> anyhow::Result<Box<dyn Store>> {
-        let repair = self.reach.cache_repair();
-        let Some(path) = &self.store_file else {
-            let stores: Vec<Location> = list::all(&self.store).cloned().collect();
-            anyhow::ensure!(!stores.is_empty(), "no store provided");
-            return access.cached(&stores, &self.cache, repair);
-        };
-        let together = "and --store-file can't be used together";
-        anyhow::ensure!(list::all(&self.store).next().is_none(), "--store {together}");
-        anyhow::ensure!(self.cache.location().is_none(), "--cache {together}");
-        let file = StoreFile::read(path)?;
-        anyhow::ensure!(!file.stores.is_empty(), "no store provided");
-        let source = access.stores(&file.stores)?;
-        match &file.cache {
+        let Chosen { stores, cache, cached } = self.choice.read(self.reach.cache_repair())?;
+        let source = access.stores(&stores)?;
+        match &cache {
             None => Ok(source),
-            Some(cache) => access.in_cache(source, cache, &CacheOptions { repair, limit: None }),
+            Some(cache) => access.in_cache(source, cache, &cached),
         }
-    }
-
-    /// Whether any store was named.
-    pub(in crate::cli) fn are_given(&self) -> bool {
-        self.has_file() || list::all(&self.store).next().is_some()
-    }
-
-    /// Whether the stores are in a file that may be read anew.
-    pub(in crate::cli) fn has_file(&self) -> bool {
-        self.store_file.is_some()
-    }
-
-    /// Whether chunks may be kept on disk.
-    pub(in crate::cli) fn may_cache(&self) -> bool {
-        self.has_file() || self.cache.location().is_some()
     }
 }
 

@@ -7,7 +7,7 @@
 //! What is in a file is told by its first bytes, not by its name; but what is called `.caibx` is a file whatever is in it.
 
 use std::fs::File;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -126,9 +126,9 @@ impl Mounting {
     ) -> anyhow::Result<Self> {
         // What is found out before it is mounted is said as well.
         log::warnings();
-        let source = stores.are_given().then(|| stores.source(access)).transpose()?;
+        let source = stores.choice.is_given().then(|| stores.source(access)).transpose()?;
         let mounting = Self::of(source, &stores.reach.concurrency, mount.memory());
-        Ok(Self { may_cache: stores.may_cache(), ..mounting })
+        Ok(Self { may_cache: stores.choice.may_cache(), ..mounting })
     }
 
     /// With a store, if there is one, and so much memory for chunks, in bytes.
@@ -175,7 +175,7 @@ impl Mounting {
 
     /// Reads the store file anew, if there is one. What is wrong with it is said, and changes nothing.
     pub(in crate::cli) fn reload(&self, stores: &MountStores, access: &Access<'_>) {
-        let Some(store) = self.store.as_ref().filter(|_| stores.has_file()) else { return };
+        let Some(store) = self.store.as_ref().filter(|_| stores.choice.has_file()) else { return };
         match stores.source(access) {
             Ok(new) => store.exchange(new),
             Err(e) => not_reloaded(&e),
@@ -223,7 +223,7 @@ impl Mounting {
             return archive(name, &path, file, (options, None), &progress);
         }
         let index = Arc::new(access.any_index(location)?);
-        let key = key_of(&index)?;
+        let key = *index.fingerprint().as_bytes();
         let blob = self.blob(Arc::clone(&index), location)?;
         let shape = match shape {
             Some(shape) => shape,
@@ -237,7 +237,8 @@ impl Mounting {
             }
             Shape::Tree => {
                 let store = self.store(location)?;
-                let input = Input::of_index((*index).clone(), store, location.without_secrets());
+                let name = location.without_secrets();
+                let input = Input::of_index(Arc::clone(&index), store, name);
                 let directory = trees.directory();
                 let kept =
                     KeptTree::open(&input, &key, directory.as_deref(), self.threads, &progress)?;
@@ -282,14 +283,17 @@ fn tree(kept: KeptTree, content: Arc<dyn Content>, options: TreeOptions) -> Arc<
 
 /// A file, if it is an archive rather than an index.
 fn archive_in(path: &Path) -> anyhow::Result<Option<File>> {
+    let kind = path.metadata().map_err(Error::io("open", path))?.file_type();
+    if !kind.is_file() && !kind.is_block_device() {
+        // A pipe can be opened once, by who reads an index.
+        return Ok(None);
+    }
     let file = File::open(path).map_err(Error::io("open", path))?;
     let mut beginning = [0; BEGINNING as usize];
     match file.read_exact_at(&mut beginning, 0) {
         Ok(()) => {}
-        // A pipe, or too short for either: who reads an index says what is wrong with it.
-        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof || e.raw_os_error() == Some(29) => {
-            return Ok(None);
-        }
+        // Too short for either: who reads an index says what is wrong with it.
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         Err(e) => return Err(Error::io("read", path)(e).into()),
     }
     Ok(catar::begins_with(&beginning).then_some(file))
@@ -317,13 +321,6 @@ fn shape_of(location: &Location, blob: &StoredBlob) -> anyhow::Result<Shape> {
     }
     let beginning = blob.blob().read(0..BEGINNING).map_err(Error::from)?;
     Ok(if catar::begins_with(&beginning) { Shape::Tree } else { Shape::File })
-}
-
-/// What names the blob of an index, and all that is known of it.
-fn key_of(index: &Index) -> anyhow::Result<[u8; 32]> {
-    let mut bytes = Vec::new();
-    index.write(&mut bytes)?;
-    Ok(*Digest::Sha512_256.hash(&bytes).as_bytes())
 }
 
 /// The time in nanoseconds since 1970.
