@@ -1,8 +1,9 @@
 //! The bytes of a file that we keep for ourselves, as they lie on disk.
 //!
-//! To copy two megabytes into new memory took a seventh of the time that it takes to find out what of a tree is the same
-//! as before, before a second thread could begin; so they are mapped where that is safe. The file is ours alone, in a directory nobody else may write to,
-//! and is only ever replaced by another one as a whole: nobody changes or shortens it.
+//! To copy them into new memory takes time before anything else can begin: two megabytes of what is known of a tree took a
+//! seventh of all that finding out what has changed takes. So they are mapped where that is safe. The file is ours alone, in
+//! a directory nobody else may write to, and is only ever replaced by another one as a whole: nobody changes or shortens it.
+//! All of it is read when it is opened; who keeps it open for long may meet an error of the disk later, which ends the program.
 
 #![allow(unsafe_code, reason = "a mapped file is the contract of whoever may write to it")]
 

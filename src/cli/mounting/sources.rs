@@ -211,13 +211,13 @@ impl Mounting {
         if let Location::Local(path) = location
             && let Some(file) = archive_in(path)?
         {
-            anyhow::ensure!(shape != Some(Shape::File), "{location}: is a file as it is");
             let how = (trees.options(mount), trees.directory());
+            is_tree(location, shape)?;
             return archive(name, path, file, how, &progress);
         }
         if path_of(location).ends_with(".catar") {
+            is_tree(location, shape)?;
             let (file, path) = fetched(location, access, trees)?;
-            anyhow::ensure!(shape != Some(Shape::File), "{location}: is a file as it is");
             // The next time it is another file.
             let options = trees.options(mount);
             return archive(name, &path, file, (options, None), &progress);
@@ -247,6 +247,12 @@ impl Mounting {
         };
         Ok(Opened { name, key, part: Part { fs, entry }, blob: Some(blob) })
     }
+}
+
+/// Refuses to show an archive as the file that it is.
+fn is_tree(location: &Location, shape: Option<Shape>) -> anyhow::Result<()> {
+    anyhow::ensure!(shape != Some(Shape::File), "{location}: is a file as it is");
+    Ok(())
 }
 
 /// What an archive in a file is mounted as. What is known of it is kept in a directory, if there is one.
