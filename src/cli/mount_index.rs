@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use cairn::Error;
+use cairn::tree::now;
 use cairn_formats::Index;
 use cairn_fuse::{BlobFile, Content, MountOptions, SparseFile, SparseOptions, StoredBlob};
 use cairn_store::Location;
@@ -72,7 +73,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         Some(copy) => Arc::clone(&copy.file) as _,
         None => Arc::clone(&stored) as _,
     };
-    let fs = BlobFile::new(name.into_bytes(), content, args.mount.owner(), mounting::now());
+    let fs = BlobFile::new(name.into_bytes(), content, args.mount.owner(), now());
     let options = MountOptions {
         // What is whole can be read without us.
         passthrough: copy.is_some() && geteuid().is_root(),

@@ -175,7 +175,7 @@ pub(crate) fn is_still(file: &File, size: u64, modified: Option<i64>) -> io::Res
 }
 
 /// The time in nanoseconds since 1970.
-pub(crate) fn now() -> i64 {
+pub fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }

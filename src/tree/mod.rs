@@ -35,4 +35,5 @@ pub mod record;
 pub mod rules;
 mod xattrs;
 
+pub use self::found::now;
 pub use cairn_formats::catar::Shift;

@@ -17,6 +17,7 @@ use std::thread;
 use anyhow::Context as _;
 use cairn::Error;
 use cairn::archive::input::Input;
+use cairn::tree::now;
 use cairn_fuse::{BlobFile, Content, MountOptions, Mounted, Padded, PlainFile, unmount};
 use cairn_store::Location;
 use rustix::process::geteuid;
@@ -112,7 +113,7 @@ impl Device {
         let directory = tempfile::Builder::new().prefix("cairn-").tempdir();
         let directory = directory.map_err(Error::io("make", "a directory for a device"))?;
         let point = directory.path();
-        let fs = BlobFile::new(NAME.into(), content, (0, 0), mounting::now());
+        let fs = BlobFile::new(NAME.into(), content, (0, 0), now());
         let source = input.without_secrets();
         let options = MountOptions { source, ..MountOptions::default() };
         let each = |signal| {

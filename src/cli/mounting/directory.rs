@@ -15,12 +15,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cairn::Error;
+use cairn::tree::now;
 use cairn_fuse::{Forget, Ino, Said, Several};
 use cairn_store::Location;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
 
-use super::sources::now;
 use super::{MountFlags, Mounting, Opened, TreeFlags};
 use crate::cli::access::Access;
 use crate::cli::{Context, failure};

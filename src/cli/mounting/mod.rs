@@ -19,4 +19,4 @@ pub(super) use self::directory::Shown;
 pub(super) use self::flags::{MountFlags, MountStores, parse_count};
 pub(super) use self::notify::ready;
 pub(super) use self::serve::serve;
-pub(super) use self::sources::{Mounting, Opened, Shape, TreeFlags, name_of, now};
+pub(super) use self::sources::{Mounting, Opened, Shape, TreeFlags, name_of};

@@ -11,12 +11,11 @@ use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{SystemTime, UNIX_EPOCH};
 use std::{env, io};
 
 use cairn::archive::input::Input;
 use cairn::mount::kept_tree::KeptTree;
-use cairn::tree::Shift;
+use cairn::tree::{Shift, now};
 use cairn::{Error, Monitor};
 use cairn_formats::{Digest, Index, catar};
 use cairn_fuse::tree::{Tree, TreeOptions};
@@ -327,12 +326,6 @@ fn shape_of(location: &Location, blob: &StoredBlob) -> anyhow::Result<Shape> {
     }
     let beginning = blob.blob().read(0..BEGINNING).map_err(Error::from)?;
     Ok(if catar::begins_with(&beginning) { Shape::Tree } else { Shape::File })
-}
-
-/// The time in nanoseconds since 1970.
-pub(in crate::cli) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }
 
 /// A location without what is asked of a server.
