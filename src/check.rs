@@ -17,10 +17,14 @@ use rustix::io::Errno;
 use crate::buffer::Buffer;
 use crate::flow::each;
 use crate::ids::IdSet;
+use crate::mapped::Mapped;
 use crate::{Error, Monitor, Result, Silent, Unit};
 
-/// Bytes read and hashed at once by one worker: several chunks for each lane of the hash kernel.
-const BATCH: u64 = 2 << 20;
+/// Bytes looked at and hashed at once by one worker: several chunks for each lane of the hash kernel.
+const BATCH: u64 = 4 << 20;
+
+/// The same of bytes that have to be read first: they shall still be near when they are hashed.
+const READ_BATCH: u64 = 2 << 20;
 
 /// Checks that a file is exactly the blob of an index. A device may be longer.
 pub fn verify_index(
@@ -103,16 +107,21 @@ pub(crate) struct Comparison<'a> {
     zeros: Chunk<'static>,
     /// Chunks that are not looked at.
     ignored: IdSet,
+    /// Whether the file is looked at where it lies. Then nobody may use the bytes of a chunk after they were checked: they
+    /// can change any time.
+    is_mapped: bool,
 }
 
 impl<'a> Comparison<'a> {
     fn new(index: &'a Index, file: &'a File, path: &'a Path) -> Self {
-        Self { index, file, path, zeros: zeros_of(index), ignored: IdSet::default() }
+        let zeros = zeros_of(index);
+        let is_mapped = Mapped::suits(file);
+        Self { index, file, path, zeros, ignored: IdSet::default(), is_mapped }
     }
 
-    /// The same without some of the chunks.
+    /// The same without some of the chunks, and with bytes that are there to be used.
     pub(crate) fn without(index: &'a Index, file: &'a File, path: &'a Path, ids: IdSet) -> Self {
-        Self { ignored: ids, ..Self::new(index, file, path) }
+        Self { ignored: ids, is_mapped: false, ..Self::new(index, file, path) }
     }
 
     /// Reads and hashes all chunks that matter, and tells `each_batch` how they fared. Every worker
@@ -124,11 +133,13 @@ impl<'a> Comparison<'a> {
         state: impl Fn() -> S + Sync,
         each_batch: impl Fn(&mut S, Outcomes<'_>) -> Result<()> + Sync,
     ) -> Result<()> {
-        let batches = self.index.batches(0..self.index.len(), BATCH);
+        let size = if self.is_mapped { BATCH } else { READ_BATCH };
+        let batches = self.index.batches(0..self.index.len(), size);
         let state = || (Buffer::default(), state());
         each(workers, batches, state, |(buffer, state), batch| {
             monitor.check()?;
-            let outcomes = self.batch(buffer, batch)?;
+            let mut mapped = None;
+            let outcomes = self.batch(buffer, &mut mapped, batch)?;
             let count = outcomes.len() as u64;
             each_batch(state, outcomes)?;
             monitor.advance(count);
@@ -142,35 +153,55 @@ impl<'a> Comparison<'a> {
     }
 
     /// Checks those of consecutive chunks that matter.
-    fn batch<'b>(&'b self, buffer: &'b mut Buffer, batch: Range<usize>) -> Result<Outcomes<'b>> {
+    fn batch<'b>(
+        &'b self,
+        buffer: &'b mut Buffer,
+        mapped: &'b mut Option<Mapped>,
+        batch: Range<usize>,
+    ) -> Result<Outcomes<'b>> {
         let wanted: Vec<usize> = self.wanted(batch).collect();
         let (Some(&first), Some(&last)) = (wanted.first(), wanted.last()) else {
             return Ok(Vec::new());
         };
         let start = self.index.chunk(first).start;
         let len = (self.index.chunk(last).end() - start) as usize;
-        let zeros = |position| (position, Ok(self.zeros.by_ref()));
         if wanted.iter().all(|&position| self.is_zero_chunk(position)) && self.is_hole(start, len) {
+            let zeros = |position| (position, Ok(self.zeros.by_ref()));
             return Ok(wanted.into_iter().map(zeros).collect());
         }
+        if self.is_mapped {
+            *mapped = Mapped::of(self.file, start, len);
+        }
+        if let Some(mapped) = &*mapped {
+            let outcomes = self.hash(mapped.bytes(), start, &wanted);
+            if !mapped.is_broken() {
+                return Ok(outcomes);
+            }
+        }
+        // Whatever could not be mapped: reading it tells why.
         let buffer = buffer.front(len);
         self.file.read_exact_at(buffer, start).map_err(Error::io("read", self.path))?;
-        let buffer = &*buffer;
+        Ok(self.hash(buffer, start, &wanted))
+    }
+
+    /// Checks chunks of which the file has these bytes, from `start` on.
+    fn hash<'b>(&'b self, bytes: &'b [u8], start: u64, wanted: &[usize]) -> Outcomes<'b> {
         let claim = |position: usize| {
             let chunk = self.index.chunk(position);
             let from = (chunk.start - start) as usize;
-            (chunk.id, &buffer[from..from + chunk.len])
+            (chunk.id, &bytes[from..from + chunk.len])
         };
         // Zeros are compared, which is many times faster than hashing them.
         let (zero, rest): (Vec<usize>, Vec<usize>) = wanted
-            .into_iter()
-            .partition(|&position| self.is_zero_chunk(position) && is_zero(claim(position).1));
+            .iter()
+            .partition(|&&position| self.is_zero_chunk(position) && is_zero(claim(position).1));
         let claims: Vec<_> = rest.iter().map(|&position| claim(position)).collect();
         let verified = Chunk::verify_many(self.index.digest(), &claims).into_iter();
         let outcomes = verified
             .zip(rest)
             .map(|(outcome, position)| (position, outcome.map_err(|e| self.differs(position, &e))));
-        Ok(zero.into_iter().map(zeros).chain(outcomes).collect())
+        let zeros = zero.into_iter().map(|position| (position, Ok(self.zeros.by_ref())));
+        zeros.chain(outcomes).collect()
     }
 
     /// Whether the file has a hole there, which need not be read to be known as zeros.

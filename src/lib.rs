@@ -16,12 +16,14 @@
 //! reflink   blocks shared between files
 //! buffer    memory that files are read into, again and again
 //! batch     which chunks are fetched together
+//! mapped    stretches of files that are looked at where they lie
 //! kept      files of our own, mapped
 //! ids       which chunks came by already, and where they are
 //! monitor   how jobs say what they are doing
 //! ```
 //! The formats are in `cairn-formats`, the places in `cairn-store`. A job here is a function of
-//! plain values and stores; it prints nothing and keeps no global state.
+//! plain values and stores; it prints nothing and keeps no global state, but for the handler of a signal that
+//! [`survive_bus_errors`] puts in place.
 
 pub mod archive;
 mod batch;
@@ -35,6 +37,7 @@ pub mod flow;
 pub mod ids;
 mod kept;
 pub mod make;
+mod mapped;
 pub mod monitor;
 pub mod mount;
 mod reflink;
@@ -44,4 +47,5 @@ pub mod tree;
 pub mod upkeep;
 
 pub use error::{Error, Result};
+pub use mapped::survive_bus_errors;
 pub use monitor::{Monitor, Silent, Unit};

@@ -193,6 +193,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(e) => return failure::misuse(&e, program),
     };
+    cairn::survive_bus_errors();
     let signals = Signals::default();
     match run(cli, program, signals.clone()) {
         Ok(()) => ExitCode::SUCCESS,
