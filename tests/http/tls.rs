@@ -54,6 +54,28 @@ fn certificates_must_be_good_unless_any_will_do() {
 }
 
 #[test]
+fn the_authorities_of_the_system_are_asked_when_a_certificate_is_shown() {
+    let sandbox = sandbox();
+    let ca = Authority::new(&sandbox, "ca");
+    ca.issue(&sandbox, "good", "localhost");
+    let nginx = Nginx::with_tls(&sandbox.path("."), &shown(&sandbox, "good"));
+    let authorities = sandbox.path("ca.pem");
+    let words = format!("extract blob.caibx out -s {}", nginx.url("store"));
+    sandbox
+        .cairn_with_env(&words, "SSL_CERT_FILE", authorities.to_str().unwrap())
+        .succeeds_silently();
+    assert!(sandbox.read("out") == sandbox.read("blob"));
+    // A file without any stands for a system that has none, which matters to nobody without TLS.
+    sandbox.write("none.pem", b"");
+    let nothing = sandbox.path("none.pem");
+    let failed = sandbox.cairn_with_env(&words, "SSL_CERT_FILE", nothing.to_str().unwrap());
+    assert!(failed.fails(&[]).stderr.contains("certificate"));
+    let plain = Nginx::new(&sandbox.path("."), "");
+    let words = format!("extract blob.caibx out -s {}", plain.url("store"));
+    sandbox.cairn_with_env(&words, "SSL_CERT_FILE", nothing.to_str().unwrap()).succeeds_silently();
+}
+
+#[test]
 fn a_certificate_signed_by_itself_can_be_trusted_by_name() {
     let sandbox = sandbox();
     let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use reqwest::{Certificate, Client, Identity, StatusCode, redirect};
 
+use super::authorities;
 use crate::{Error, RemoteOptions, Result};
 
 /// A host that does not answer at all is known to be dead after this.
@@ -63,6 +64,9 @@ fn build(options: &RemoteOptions, redirects: redirect::Policy) -> Result<Client>
         }
         client = client.tls_certs_only(authorities);
     }
+    if options.ca_cert.is_none() && options.client_identity.is_none() && !options.trust_insecure {
+        client = client.tls_backend_preconfigured(authorities::config().map_err(|e| bad_tls(&e))?);
+    }
     if let Some((certificate, key)) = &options.client_identity {
         let mut pem = read(key)?;
         pem.push(b'\n');
@@ -77,8 +81,12 @@ fn build(options: &RemoteOptions, redirects: redirect::Policy) -> Result<Client>
         {
             return not_its_key(certificate, key);
         }
-        Error::Unsupported { place: "TLS".to_owned(), why }
+        bad_tls(&why)
     })
+}
+
+fn bad_tls(why: &dyn std::fmt::Display) -> Error {
+    Error::Unsupported { place: "TLS".to_owned(), why: why.to_string() }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

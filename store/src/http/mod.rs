@@ -8,6 +8,7 @@
 //! ```
 
 mod answer;
+mod authorities;
 mod batch;
 mod client;
 mod objects;
