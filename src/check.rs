@@ -226,7 +226,7 @@ impl<'a> Comparison<'a> {
 
 /// The chunk that an index has for each stretch of zeros as long as its longest chunk.
 pub(crate) fn zeros_of(index: &Index) -> Chunk<'static> {
-    Chunk::name(index.digest(), vec![0; index.sizes().max()])
+    Chunk::zeros(index.digest(), index.sizes().max())
 }
 
 /// The length of a file or a block device.

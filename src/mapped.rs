@@ -17,6 +17,7 @@
 use std::ffi::{c_int, c_void};
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::OnceLock;
@@ -69,10 +70,13 @@ unsafe impl Sync for Mapped {}
 
 impl Mapped {
     /// Whether it is worth while to map parts of a file: it is in a file system of this machine, whose pages the kernel
-    /// fills many at a time.
+    /// fills many at a time. Not if it has holes: a tmpfs takes memory for those, for good, when they are seen in a mapping.
     pub(crate) fn suits(file: &File) -> bool {
         use FileSystem::{Btrfs, Ext4, Local, Overlay, Xfs};
         BEFORE.get().is_some()
+            && file
+                .metadata()
+                .is_ok_and(|found| found.is_file() && found.blocks() * 512 >= found.len())
             && matches!(FileSystem::of(file.as_fd()), Ok(Ext4 | Xfs | Btrfs | Local | Overlay))
     }
 
@@ -244,5 +248,17 @@ mod tests {
         file.write_all_at(&bytes, 0).unwrap();
         let again = Mapped::of(&file, 10_000, 90_000).unwrap();
         assert!(again.bytes() == &bytes[10_000..] && !again.is_broken());
+    }
+
+    #[test]
+    fn a_file_with_holes_is_read() {
+        let _alone = lock(&ALONE);
+        survive_bus_errors();
+        let (file, _) = file(1_000_000);
+        let found = FileSystem::of(file.as_fd());
+        let is_known = matches!(found, Ok(FileSystem::Ext4 | FileSystem::Xfs));
+        assert!(Mapped::suits(&file) || !is_known);
+        file.set_len(1 << 30).unwrap();
+        assert!(!Mapped::suits(&file));
     }
 }

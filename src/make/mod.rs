@@ -249,7 +249,7 @@ impl Job<'_> {
     }
 
     fn zeros(&self) -> &Chunk<'static> {
-        let name = || Chunk::name(self.options.digest, vec![0; self.cutter.zero_run()]);
+        let name = || Chunk::zeros(self.options.digest, self.cutter.zero_run());
         self.zeros.get_or_init(name)
     }
 

@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use cairn_formats::{ChunkId, Index};
+use cairn_formats::{Chunk, ChunkId, Index};
 use cairn_store::{Error, Result};
 
 use self::file::HoledFile;
@@ -137,7 +137,7 @@ impl SparseFile {
     fn is_zeros(&self, position: usize) -> bool {
         let chunk = self.index.chunk(position);
         let max = self.index.sizes().max();
-        let name = || self.index.digest().hash(&vec![0; max]);
+        let name = || Chunk::zeros(self.index.digest(), max).id();
         chunk.len == max && chunk.id == *self.zeros.get_or_init(name)
     }
 

@@ -15,7 +15,7 @@ use std::ops::{Deref, Range};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use cairn_formats::catar::ReadAt;
-use cairn_formats::{ChunkId, Index, IndexChunk};
+use cairn_formats::{Chunk, ChunkId, Index, IndexChunk};
 
 pub use self::cache::ChunkCache;
 use self::cache::{Key, Plain};
@@ -255,7 +255,7 @@ impl Blob {
     /// Whether it is the chunk that stands for zeros of the greatest length. It is not fetched.
     fn is_zeros(&self, chunk: &IndexChunk) -> bool {
         let max = self.index.sizes().max();
-        let name = || self.index.digest().hash(&vec![0; max]);
+        let name = || Chunk::zeros(self.index.digest(), max).id();
         chunk.len == max && chunk.id == *self.zeros.get_or_init(name)
     }
 }
