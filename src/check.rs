@@ -21,7 +21,7 @@ use crate::mapped::Mapped;
 use crate::{Error, Monitor, Result, Silent, Unit};
 
 /// Bytes looked at and hashed at once by one worker: several chunks for each lane of the hash kernel.
-const BATCH: u64 = 4 << 20;
+const BATCH: u64 = 8 << 20;
 
 /// The same of bytes that have to be read first: they shall still be near when they are hashed.
 const READ_BATCH: u64 = 2 << 20;
