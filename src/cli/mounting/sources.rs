@@ -140,7 +140,7 @@ impl Mounting {
         // Each waits for the answer to one request of many chunks: twice as many as a job that does nothing else.
         let threads = if in_flight > 0 { 2 } else { 1 } * concurrency.workers(in_flight);
         // What is on its way, and what replies are made of, is in memory as well.
-        let memory = memory - (memory / 5).min(ASIDE);
+        let memory = memory - (memory / 4).min(ASIDE);
         Self {
             store: source.map(|store| Arc::new(Swap::new(store))),
             may_cache: false,
