@@ -44,10 +44,8 @@ pub fn verify_index(
     let monitor = if index.is_empty() { &Silent } else { monitor };
     monitor.start("", Unit::Chunks, Some(index.len() as u64));
     let comparison = Comparison::new(index, &file, path);
-    let all_good = |(): &mut (), outcomes: Outcomes<'_>| {
-        outcomes.into_iter().try_for_each(|(_, outcome)| outcome.map(|_| ()))
-    };
-    let outcome = comparison.run(workers, monitor, || (), all_good);
+    let all_good = |found: Found| found.into_iter().try_for_each(|(_, outcome)| outcome);
+    let outcome = comparison.look(workers, monitor, all_good);
     monitor.finish();
     outcome
 }
@@ -84,13 +82,13 @@ pub(crate) fn chunks_in_place(
     if !zeros_matter {
         comparison.ignored.insert(comparison.zeros.id());
     }
-    let note = |(): &mut (), outcomes: Outcomes<'_>| {
-        for (position, outcome) in outcomes {
+    let note = |found: Found| {
+        for (position, outcome) in found {
             flags[position].store(outcome.is_ok(), Ordering::Relaxed);
         }
         Ok(())
     };
-    let outcome = comparison.run(workers, monitor, || (), note);
+    let outcome = comparison.look(workers, monitor, note);
     monitor.finish();
     outcome?;
     Ok(flags.into_iter().map(AtomicBool::into_inner).collect())
@@ -98,6 +96,16 @@ pub(crate) fn chunks_in_place(
 
 /// How the chunks of a batch fared, by their positions.
 pub(crate) type Outcomes<'a> = Vec<(usize, Result<Chunk<'a>>)>;
+
+/// The same of chunks whose bytes nobody wants.
+type Found = Vec<(usize, Result<()>)>;
+
+/// Consecutive chunks that matter, and where they lie in the file.
+struct Part {
+    wanted: Vec<usize>,
+    start: u64,
+    len: usize,
+}
 
 /// A file and the index it is held against.
 pub(crate) struct Comparison<'a> {
@@ -107,21 +115,16 @@ pub(crate) struct Comparison<'a> {
     zeros: Chunk<'static>,
     /// Chunks that are not looked at.
     ignored: IdSet,
-    /// Whether the file is looked at where it lies. Then nobody may use the bytes of a chunk after they were checked: they
-    /// can change any time.
-    is_mapped: bool,
 }
 
 impl<'a> Comparison<'a> {
     fn new(index: &'a Index, file: &'a File, path: &'a Path) -> Self {
-        let zeros = zeros_of(index);
-        let is_mapped = Mapped::suits(file);
-        Self { index, file, path, zeros, ignored: IdSet::default(), is_mapped }
+        Self { index, file, path, zeros: zeros_of(index), ignored: IdSet::default() }
     }
 
-    /// The same without some of the chunks, and with bytes that are there to be used.
+    /// The same without some of the chunks.
     pub(crate) fn without(index: &'a Index, file: &'a File, path: &'a Path, ids: IdSet) -> Self {
-        Self { ignored: ids, is_mapped: false, ..Self::new(index, file, path) }
+        Self { ignored: ids, ..Self::new(index, file, path) }
     }
 
     /// Reads and hashes all chunks that matter, and tells `each_batch` how they fared. Every worker
@@ -133,16 +136,60 @@ impl<'a> Comparison<'a> {
         state: impl Fn() -> S + Sync,
         each_batch: impl Fn(&mut S, Outcomes<'_>) -> Result<()> + Sync,
     ) -> Result<()> {
-        let size = if self.is_mapped { BATCH } else { READ_BATCH };
-        let batches = self.index.batches(0..self.index.len(), size);
         let state = || (Buffer::default(), state());
-        each(workers, batches, state, |(buffer, state), batch| {
+        self.walk(workers, monitor, READ_BATCH, state, |(buffer, state), part| {
+            each_batch(state, self.read(buffer, part)?)
+        })
+    }
+
+    /// The same for who wants no bytes: they are hashed where they lie if they can be, and may change right after.
+    fn look(
+        &self,
+        workers: usize,
+        monitor: &dyn Monitor,
+        each_batch: impl Fn(Found) -> Result<()> + Sync,
+    ) -> Result<()> {
+        let is_mapped = Mapped::suits(self.file);
+        let size = if is_mapped { BATCH } else { READ_BATCH };
+        let found = |outcomes: Outcomes<'_>| -> Found {
+            outcomes.into_iter().map(|(position, outcome)| (position, outcome.map(drop))).collect()
+        };
+        self.walk(workers, monitor, size, Buffer::default, |buffer, part| {
+            if is_mapped
+                && !self.is_hole(part)
+                && let Some(mapped) = Mapped::of(self.file, part.start, part.len)
+            {
+                let outcomes = found(self.hash(mapped.bytes(), part));
+                if !mapped.is_broken() {
+                    return each_batch(outcomes);
+                }
+            }
+            // Whatever could not be mapped: reading it tells why.
+            each_batch(found(self.read(buffer, part)?))
+        })
+    }
+
+    /// Has workers do all batches of about so many bytes.
+    fn walk<S>(
+        &self,
+        workers: usize,
+        monitor: &dyn Monitor,
+        size: u64,
+        state: impl Fn() -> S + Sync,
+        work: impl Fn(&mut S, &Part) -> Result<()> + Sync,
+    ) -> Result<()> {
+        let batches = self.index.batches(0..self.index.len(), size);
+        each(workers, batches, state, |state, batch| {
             monitor.check()?;
-            let mut mapped = None;
-            let outcomes = self.batch(buffer, &mut mapped, batch)?;
-            let count = outcomes.len() as u64;
-            each_batch(state, outcomes)?;
-            monitor.advance(count);
+            let wanted: Vec<usize> = self.wanted(batch).collect();
+            let (Some(&first), Some(&last)) = (wanted.first(), wanted.last()) else {
+                return Ok(());
+            };
+            let start = self.index.chunk(first).start;
+            let len = (self.index.chunk(last).end() - start) as usize;
+            let part = Part { wanted, start, len };
+            work(state, &part)?;
+            monitor.advance(part.wanted.len() as u64);
             Ok(())
         })
     }
@@ -152,47 +199,27 @@ impl<'a> Comparison<'a> {
         positions.filter(|&position| !self.ignored.contains(&self.index.chunk(position).id))
     }
 
-    /// Checks those of consecutive chunks that matter.
-    fn batch<'b>(
-        &'b self,
-        buffer: &'b mut Buffer,
-        mapped: &'b mut Option<Mapped>,
-        batch: Range<usize>,
-    ) -> Result<Outcomes<'b>> {
-        let wanted: Vec<usize> = self.wanted(batch).collect();
-        let (Some(&first), Some(&last)) = (wanted.first(), wanted.last()) else {
-            return Ok(Vec::new());
-        };
-        let start = self.index.chunk(first).start;
-        let len = (self.index.chunk(last).end() - start) as usize;
-        if wanted.iter().all(|&position| self.is_zero_chunk(position)) && self.is_hole(start, len) {
-            let zeros = |position| (position, Ok(self.zeros.by_ref()));
-            return Ok(wanted.into_iter().map(zeros).collect());
+    /// Reads and checks chunks.
+    fn read<'b>(&'b self, buffer: &'b mut Buffer, part: &Part) -> Result<Outcomes<'b>> {
+        if self.is_hole(part) {
+            let zeros = |&position: &usize| (position, Ok(self.zeros.by_ref()));
+            return Ok(part.wanted.iter().map(zeros).collect());
         }
-        if self.is_mapped {
-            *mapped = Mapped::of(self.file, start, len);
-        }
-        if let Some(mapped) = &*mapped {
-            let outcomes = self.hash(mapped.bytes(), start, &wanted);
-            if !mapped.is_broken() {
-                return Ok(outcomes);
-            }
-        }
-        // Whatever could not be mapped: reading it tells why.
-        let buffer = buffer.front(len);
-        self.file.read_exact_at(buffer, start).map_err(Error::io("read", self.path))?;
-        Ok(self.hash(buffer, start, &wanted))
+        let buffer = buffer.front(part.len);
+        self.file.read_exact_at(buffer, part.start).map_err(Error::io("read", self.path))?;
+        Ok(self.hash(buffer, part))
     }
 
-    /// Checks chunks of which the file has these bytes, from `start` on.
-    fn hash<'b>(&'b self, bytes: &'b [u8], start: u64, wanted: &[usize]) -> Outcomes<'b> {
+    /// Checks chunks that have these bytes.
+    fn hash<'b>(&'b self, bytes: &'b [u8], part: &Part) -> Outcomes<'b> {
         let claim = |position: usize| {
             let chunk = self.index.chunk(position);
-            let from = (chunk.start - start) as usize;
+            let from = (chunk.start - part.start) as usize;
             (chunk.id, &bytes[from..from + chunk.len])
         };
         // Zeros are compared, which is many times faster than hashing them.
-        let (zero, rest): (Vec<usize>, Vec<usize>) = wanted
+        let (zero, rest): (Vec<usize>, Vec<usize>) = part
+            .wanted
             .iter()
             .partition(|&&position| self.is_zero_chunk(position) && is_zero(claim(position).1));
         let claims: Vec<_> = rest.iter().map(|&position| claim(position)).collect();
@@ -204,12 +231,13 @@ impl<'a> Comparison<'a> {
         zeros.chain(outcomes).collect()
     }
 
-    /// Whether the file has a hole there, which need not be read to be known as zeros.
-    fn is_hole(&self, start: u64, len: usize) -> bool {
-        match seek(self.file, SeekFrom::Data(start)) {
-            Ok(data) => data >= start + len as u64,
-            Err(e) => e == Errno::NXIO,
-        }
+    /// Whether all of it are zeros, and the file has a hole there, which need not be read to be known as zeros.
+    fn is_hole(&self, part: &Part) -> bool {
+        part.wanted.iter().all(|&position| self.is_zero_chunk(position))
+            && match seek(self.file, SeekFrom::Data(part.start)) {
+                Ok(data) => data >= part.start + part.len as u64,
+                Err(e) => e == Errno::NXIO,
+            }
     }
 
     fn is_zero_chunk(&self, position: usize) -> bool {

@@ -111,6 +111,5 @@ fn check_owner(path: &Path, found: &Metadata) -> Result<()> {
 
 /// Whether a file is on this machine: another one may remove it while it is mapped here.
 fn is_here(file: &File) -> bool {
-    use FileSystem::{Btrfs, Ext4, Local, Xfs};
-    matches!(FileSystem::of(file.as_fd()), Ok(Ext4 | Xfs | Btrfs | Local))
+    FileSystem::of(file.as_fd()).is_ok_and(FileSystem::is_local)
 }

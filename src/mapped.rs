@@ -15,7 +15,7 @@
 )]
 
 use std::ffi::{c_int, c_void};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::ptr::{self, NonNull};
@@ -72,12 +72,11 @@ impl Mapped {
     /// Whether it is worth while to map parts of a file: it is in a file system of this machine, whose pages the kernel
     /// fills many at a time. Not if it has holes: a tmpfs takes memory for those, for good, when they are seen in a mapping.
     pub(crate) fn suits(file: &File) -> bool {
-        use FileSystem::{Btrfs, Ext4, Local, Overlay, Xfs};
+        let is_near = |kind: FileSystem| kind.is_local() || kind == FileSystem::Overlay;
+        let is_full = |found: Metadata| found.is_file() && found.blocks() * 512 >= found.len();
         BEFORE.get().is_some()
-            && file
-                .metadata()
-                .is_ok_and(|found| found.is_file() && found.blocks() * 512 >= found.len())
-            && matches!(FileSystem::of(file.as_fd()), Ok(Ext4 | Xfs | Btrfs | Local | Overlay))
+            && FileSystem::of(file.as_fd()).is_ok_and(is_near)
+            && file.metadata().is_ok_and(is_full)
     }
 
     /// Maps `len` bytes of a file, at least one, after all of them were read into the page cache.

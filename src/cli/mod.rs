@@ -179,6 +179,7 @@ struct Context {
 
 /// Runs the command that was typed.
 pub(crate) fn main() -> ExitCode {
+    cairn::survive_bus_errors();
     let program = Program::called();
     let words: Vec<OsString> = env::args_os().collect();
     match (program, &words[..]) {
@@ -193,7 +194,6 @@ pub(crate) fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(e) => return failure::misuse(&e, program),
     };
-    cairn::survive_bus_errors();
     let signals = Signals::default();
     match run(cli, program, signals.clone()) {
         Ok(()) => ExitCode::SUCCESS,

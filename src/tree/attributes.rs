@@ -74,6 +74,11 @@ impl FileSystem {
         Ok(Self::of_magic(fstatfs(file)?.f_type as u32))
     }
 
+    /// Whether its files are kept on this machine by the kernel: nobody else changes them unseen.
+    pub(crate) fn is_local(self) -> bool {
+        matches!(self, Self::Ext4 | Self::Xfs | Self::Btrfs | Self::Local)
+    }
+
     /// The kind with this number of `linux/magic.h`.
     fn of_magic(magic: u32) -> Self {
         match magic {
